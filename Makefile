@@ -1,0 +1,41 @@
+# `make demo` and `make test` do all of their own set-up; nothing else is needed on a machine with Python >= 3.11.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check golden bench requirements clean conformance conformance-fast nightly cluster
+
+demo: $(READY)
+	@$(BIN)/flota demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+golden: $(READY)
+	$(BIN)/python -m pytest tests/golden --rewrite-golden
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# The environment is rebuilt only when what it is made from changes.
+$(READY): requirements/dev.txt pyproject.toml
+	@test -x $(BIN)/python || { $(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); }; } || \
+	  { echo "Flota needs python3 (3.11 or newer) with its venv module."; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Pins with hashes and without hosts; run after changing pyproject.toml.
+requirements: 
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev requirements/build.in pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build dist
