@@ -58,3 +58,5 @@ class Fleet(Struct, frozen=True):
     """Those at the top of the folder: they hold in every cluster."""
     drains: tuple[Drain, ...] = ()
     signals: Signals = field(default_factory=Signals)
+    addresses: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(cluster, namespace, name) of a Gateway without spec.addresses → the addresses that were found for it."""
