@@ -8,8 +8,8 @@ from flota.plan.routes import RouteSource, WeightedBackend
 
 
 class Secret(Struct, frozen=True):
-    """Key material by name: a certificate chain with its key (PEM), or trusted roots. Named by where it comes from, so that a new certificate
-    replaces the old one without touching a listener."""
+    """Key material by name: a certificate chain with its key (PEM), or trusted roots. Named by where it comes from, so that a new
+    certificate replaces the old one without touching a listener."""
 
     name: str
     certificate: bytes = b""

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 
 class PathMatch(Struct, frozen=True):
-    """`Prefix` matches whole path elements: /a matches /a, /a/ and /a/b, not /ab (HTTPPathMatch PathPrefix). `Regex` is RE2, full match, without query."""
+    """`Prefix` matches whole path elements: /a matches /a, /a/ and /a/b, not /ab (HTTPPathMatch PathPrefix). `Regex` is RE2,
+    full match, without query."""
 
     kind: Literal["Exact", "Prefix", "Regex"]
     value: str
@@ -115,7 +116,8 @@ class Respond(Struct, frozen=True):
 
 
 class RouteSource(Struct, frozen=True):
-    """Where an entry comes from. `rule` and `match` are indices into the object; they never reach the proxy, so that reordering costs nothing."""
+    """Where an entry comes from. `rule` and `match` are indices into the object; they never reach the proxy, so that
+    reordering costs nothing."""
 
     kind: Literal["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"]
     namespace: str
@@ -136,7 +138,8 @@ class RouteEntry(Struct, frozen=True):
 
 
 class VirtualHost(Struct, frozen=True):
-    """`domain`: lower-case `a.example.com`, `*.example.com` or `*`. Entries in order of precedence; the first that matches takes the request.
+    """`domain`: lower-case `a.example.com`, `*.example.com` or `*`. Entries in order of precedence; the first that matches takes the
+    request.
 
     Entries of less specific hosts of the same listener follow those of the host itself, as Envoy does not fall through.
     """

@@ -1,0 +1,169 @@
+"""Reads every proxy's figures while it has traffic and publishes what they mean as `Signals`."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
+
+from flota.clock import Clock
+from flota.fleet.signals import Signals
+from flota.latest import Latest
+from flota.observe import probe
+from flota.observe.hangs import HangWatch
+from flota.observe.learner import Learner
+from flota.observe.samples import COUNTERS, HOSTS, HostSample, address, counters, hosts
+from flota.plan import Backend, Plan
+from flota.settings import Settings
+
+Fetch = Callable[[str, str], Awaitable[bytes]]
+"""(cluster, admin target) → body. Raises ConnectionError when the proxy does not answer."""
+
+QUIET_S = 15.0
+"""Figures that did not move for this long: nothing is under way that could hang."""
+QUIET_EVERY_S = 1.0
+COST_SHARE = 20
+"""A look that took t seconds is followed by a pause of at least 20 t, so that reading many backends cannot eat a core."""
+PROBE_S = 0.25
+
+
+class ProxyWatch:
+    """What was learnt of one proxy. Feed it with its admin answers."""
+
+    def __init__(self, cluster: str) -> None:
+        self.cluster = cluster
+        self.learners: dict[str, Learner] = {}
+        self.hang_watch = HangWatch()
+        self._last = b""
+        self._moved_at = 0.0
+
+    def take_counters(self, now: float, body: bytes) -> bool:
+        """True when the proxy had traffic lately, so that its endpoints deserve a look."""
+        if body != self._last:
+            self._last, self._moved_at = body, now
+        for label, sample in counters(body.decode()).items():
+            self.learners.setdefault(label, Learner()).step(now, sample)
+        return now - self._moved_at < QUIET_S
+
+    def take_hosts(self, now: float, samples: Iterable[HostSample]) -> set[tuple[str, str]]:
+        """(label, address) of endpoints that seem to hang."""
+        limits = {label: learner.per_try_ms for label, learner in self.learners.items() if learner.per_try_ms is not None}
+        return self.hang_watch.step(now, samples, limits)
+
+
+class Observer:
+    """One loop per proxy of the plan, one for endpoints believed dead."""
+
+    def __init__(self, fetch: Fetch, plan: Latest[Plan], signals: Latest[Signals], clock: Clock, settings: Settings) -> None:
+        self._fetch = fetch
+        self._plan = plan
+        self._signals = signals
+        self._clock = clock
+        self._every = settings.learn_every_ms / 1000
+        self._proxies: dict[str, ProxyWatch] = {}
+        self._dead: dict[tuple[str, str], tuple[Backend, str]] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._restore(self._signals.get())
+        async with asyncio.TaskGroup() as tasks:
+            running: dict[str, asyncio.Task[None]] = {}
+            tasks.create_task(self._raise_the_dead(), name="observe dead endpoints")
+            async for plan in self._plan.follow():
+                for cluster in plan.proxies.keys() - running.keys():
+                    running[cluster] = tasks.create_task(self._watch(cluster), name=f"observe {cluster}")
+                for cluster in running.keys() - plan.proxies.keys():
+                    running.pop(cluster).cancel()
+                    self._proxies.pop(cluster, None)
+
+    def _restore(self, signals: Signals) -> None:
+        for (cluster, label), limit in signals.per_try.items():
+            watch = self._proxies.setdefault(cluster, ProxyWatch(cluster))
+            watch.learners.setdefault(label, Learner()).restore(limit)
+
+    async def _watch(self, cluster: str) -> None:
+        watch = self._proxies.setdefault(cluster, ProxyWatch(cluster))
+        while True:
+            began = self._clock.monotonic()
+            busy = await self._look(watch)
+            took = self._clock.monotonic() - began
+            await asyncio.sleep(max(self._every if busy else QUIET_EVERY_S, COST_SHARE * took))
+
+    async def _look(self, watch: ProxyWatch) -> bool:
+        try:
+            busy = watch.take_counters(self._clock.monotonic(), await self._fetch(watch.cluster, COUNTERS))
+            if busy:
+                samples = list(hosts(await self._fetch(watch.cluster, HOSTS)))
+                suspects = watch.take_hosts(self._clock.monotonic(), samples)
+                await self._judge(watch.cluster, suspects)
+        except (ConnectionError, msgspec.DecodeError):
+            return False  # a proxy that does not answer is its runner's business; the next look tells
+        self._publish()
+        return busy
+
+    async def _judge(self, cluster: str, suspects: set[tuple[str, str]]) -> None:
+        """Probe those under suspicion; who does not answer is dead."""
+        places = _places(self._plan.get(), cluster)
+        known = [(places[key], key) for key in sorted(suspects) if key in places]
+        fresh = [(backend, (owner, key[1])) for (backend, owner), key in known if (owner, key[1]) not in self._dead]
+        verdicts = await asyncio.gather(*(self._alive(backend, host) for backend, (_, host) in fresh))
+        for (backend, place), alive in zip(fresh, verdicts, strict=True):
+            if not alive:
+                self._dead[place] = (backend, "takes requests and answers none, and did not answer a probe")
+
+    async def _raise_the_dead(self) -> None:
+        """Probe dead endpoints until they answer or leave the plan."""
+        while True:
+            await asyncio.sleep(PROBE_S if self._dead else self._every)
+            if not self._dead:
+                continue
+            places = list(self._dead)
+            verdicts = await asyncio.gather(*(self._alive(self._dead[place][0], place[1]) for place in places))
+            planned = _addresses(self._plan.get())
+            for place, alive in zip(places, verdicts, strict=True):
+                if alive or place not in planned:
+                    del self._dead[place]
+            self._publish()
+
+    async def _alive(self, backend: Backend, host: str) -> bool:
+        if backend.protocol in ("TCP", "UDP"):
+            return True  # nothing is known of how such a server talks; the checks of the proxy judge it
+        ip, _, port = host.rpartition(":")
+        protocol: probe.Protocol = "TLS" if backend.tls else "HTTP2" if backend.protocol == "HTTP2" else "HTTP1"
+        return await probe.answers(ip.strip("[]"), int(port), protocol, PROBE_S)
+
+    def _publish(self) -> None:
+        learners = [(watch.cluster, label, learner) for watch in self._proxies.values() for label, learner in watch.learners.items()]
+        now = self._signals.get()
+        signals = Signals(
+            per_try={(cluster, label): learner.per_try_ms for cluster, label, learner in learners if learner.per_try_ms is not None},
+            sick=frozenset((cluster, label) for cluster, label, learner in learners if learner.sick),
+            dead={place: reason for place, (_, reason) in self._dead.items()},
+            suspect=now.suspect,
+        )
+        if signals != now:
+            self._signals.set(signals)
+
+
+def _places(plan: Plan, cluster: str) -> dict[tuple[str, str], tuple[Backend, str]]:
+    """(label, address) → the backend and the cluster of that endpoint, as the proxy of `cluster` has them."""
+    proxy = plan.proxies.get(cluster)
+    if proxy is None:
+        return {}
+    return {
+        (backend.label, address(endpoint.address, endpoint.port)): (backend, locality.cluster)
+        for backend in proxy.backends.values()
+        for tier in proxy.endpoints[backend.endpoints].tiers
+        for locality in tier.localities
+        for endpoint in locality.endpoints
+    }
+
+
+def _addresses(plan: Plan) -> set[tuple[str, str]]:
+    tiers = itertools.chain.from_iterable(part.tiers for proxy in plan.proxies.values() for part in proxy.endpoints.values())
+    return {
+        (locality.cluster, address(endpoint.address, endpoint.port))
+        for tier in tiers
+        for locality in tier.localities
+        for endpoint in locality.endpoints
+    }

@@ -1,0 +1,140 @@
+"""The learner and the hang watch, fed by hand with time handed in."""
+
+import math
+
+from flota.observe.hangs import HangWatch
+from flota.observe.learner import Learner
+from flota.observe.samples import Counters, HostSample, counters, hosts
+
+EDGES = (10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, math.inf)
+
+
+class Proxy:
+    """Counts like a proxy does; `serve` adds answers of one speed."""
+
+    def __init__(self) -> None:
+        self.total = self.retry = self.success = 0
+        self.by_edge = dict.fromkeys(EDGES, 0)
+
+    def serve(self, count: int, ms: float, retries: int = 0, successes: int | None = None) -> Counters:
+        self.total += count + retries
+        self.retry += retries
+        self.success += retries if successes is None else successes
+        self.by_edge[next(edge for edge in EDGES if ms <= edge)] += count
+        running, buckets = 0, []
+        for edge in EDGES:
+            running += self.by_edge[edge]
+            buckets.append((edge, running))
+        return Counters(self.total, self.retry, self.success, tuple(buckets))
+
+
+def run(learner: Learner, proxy: Proxy, start: float, seconds: float, count: int, ms: float, **more: int) -> float:
+    now = start
+    while now < start + seconds:
+        now += 0.5
+        learner.step(now, proxy.serve(count, ms, **more))
+    return now
+
+
+def test_nothing_is_known_before_six_seconds_and_a_hundred_answers():
+    learner, proxy = Learner(), Proxy()
+    now = run(learner, proxy, 0, 6, 150, 5)
+    assert learner.per_try_ms is None
+    run(learner, proxy, now, 1, 150, 5)
+    assert learner.per_try_ms == 250
+
+
+def test_few_answers_are_not_enough():
+    learner, proxy = Learner(), Proxy()
+    run(learner, proxy, 0, 20, 1, 5)
+    assert learner.per_try_ms is None
+
+
+def test_a_slow_backend_gets_three_times_its_p99():
+    learner, proxy = Learner(), Proxy()
+    run(learner, proxy, 0, 10, 150, 300)
+    assert learner.per_try_ms == 1500
+
+
+def test_a_short_hang_does_not_teach():
+    learner, proxy = Learner(), Proxy()
+    now = run(learner, proxy, 0, 10, 150, 5)
+    now = run(learner, proxy, now, 2, 150, 400, retries=60)
+    run(learner, proxy, now, 10, 150, 5)
+    assert learner.per_try_ms == 250
+
+
+def test_a_lasting_change_of_the_backend_does_teach():
+    learner, proxy = Learner(), Proxy()
+    now = run(learner, proxy, 0, 10, 150, 5)
+    run(learner, proxy, now, 8, 150, 300, retries=150)
+    assert learner.per_try_ms == 1500
+
+
+def test_sick_needs_failing_second_attempts_twice_and_well_the_opposite():
+    learner, proxy = Learner(), Proxy()
+    now = run(learner, proxy, 0, 1, 150, 5)
+    now = run(learner, proxy, now, 0.5, 150, 5, retries=100, successes=0)
+    assert not learner.sick
+    now = run(learner, proxy, now, 0.5, 150, 5, retries=100, successes=0)
+    assert learner.sick
+    now = run(learner, proxy, now, 0.5, 150, 5)
+    assert learner.sick
+    run(learner, proxy, now, 0.5, 150, 5)
+    assert not learner.sick
+
+
+def test_a_proxy_that_starts_afresh_is_a_new_beginning_not_negative_traffic():
+    learner, proxy = Learner(), Proxy()
+    run(learner, proxy, 0, 10, 150, 5)
+    learner.step(20, Proxy().serve(10, 5))
+    assert learner.per_try_ms == 250
+
+
+def test_counters_are_read_from_prometheus_text():
+    text = """# TYPE envoy_cluster_upstream_rq_total counter
+envoy_cluster_upstream_rq_total{envoy_cluster_name="serviceimport/default/shop/80"} 12
+envoy_cluster_upstream_rq_retry{envoy_cluster_name="serviceimport/default/shop/80"} 2
+envoy_cluster_upstream_rq_retry_success{envoy_cluster_name="serviceimport/default/shop/80"} 1
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="serviceimport/default/shop/80",le="10"} 7
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="serviceimport/default/shop/80",le="+Inf"} 10
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="serviceimport/default/shop/80"} 70.5
+"""
+    assert counters(text) == {"serviceimport/default/shop/80": Counters(12, 2, 1, ((10.0, 7), (math.inf, 10)))}
+
+
+def host(total: int, answered: int, active: int) -> HostSample:
+    return HostSample("shop", "127.0.0.1:80", active, total, answered, "Healthy", "")
+
+
+def test_a_request_sent_after_the_last_answer_that_stays_open_is_a_hang():
+    watch = HangWatch()
+    limits = {"shop": 250}
+    assert watch.step(0, [host(10, 10, 0)], limits) == set()
+    assert watch.step(0.5, [host(11, 10, 1)], limits) == set()
+    assert watch.step(1.0, [host(12, 10, 2)], limits) == set()
+    assert watch.step(1.3, [host(12, 10, 2)], limits) == {("shop", "127.0.0.1:80")}
+
+
+def test_an_open_stream_that_was_answered_is_no_hang():
+    watch = HangWatch()
+    watch.step(0, [host(10, 10, 0)], {"shop": 250})
+    watch.step(0.5, [host(11, 11, 1)], {"shop": 250})
+    assert watch.step(9, [host(11, 11, 1)], {"shop": 250}) == set()
+
+
+def test_nothing_is_judged_before_there_is_a_limit():
+    watch = HangWatch()
+    watch.step(0, [host(10, 10, 0)], {})
+    watch.step(0.5, [host(11, 10, 1)], {})
+    assert watch.step(9, [host(11, 10, 1)], {}) == set()
+
+
+def test_hosts_are_read_with_state_and_cause():
+    body = b"""{"cluster_statuses":[{"name":"c","observability_name":"shop","host_statuses":[
+      {"address":{"socket_address":{"address":"127.0.0.1","port_value":80}},"stats":[{"name":"rq_total","value":"3"},{"name":"rq_error"}],
+       "health_status":{"failed_active_health_check":true,"eds_health_status":"HEALTHY"}},
+      {"address":{"socket_address":{"address":"::1","port_value":81}},"health_status":{"eds_health_status":"DRAINING"}}]}]}"""
+    first, second = hosts(body)
+    assert (first.label, first.address, first.total, first.state) == ("shop", "127.0.0.1:80", 3, "Dead")
+    assert (second.address, second.state) == ("[::1]:81", "Draining")
