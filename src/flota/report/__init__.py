@@ -1,0 +1,1 @@
+"""What people and scripts read about the fleet: pure functions of one `View`, encoded as JSON with a stable schema."""

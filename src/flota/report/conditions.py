@@ -1,0 +1,86 @@
+"""Conditions as they hold now: the planned ones, `Programmed` by what the proxy acknowledged, and since when."""
+
+from collections.abc import Mapping
+
+from msgspec import structs
+
+from flota.fleet.meta import Condition
+from flota.plan import GatewayStatus, ObjectRef, ParentStatus, RouteStatus
+from flota.plan.plan import Status
+from flota.report.delivery import Delivery, gateway_delivery
+from flota.report.view import Since, View
+
+Parts = tuple[tuple[str, tuple[Condition, ...]], ...]
+"""(what the conditions are about, the conditions): the object itself is "", a listener `listener/<name>`, a parent `parent/…`."""
+
+
+def parts(status: Status) -> Parts:
+    """All conditions of a status, as planned."""
+    if isinstance(status, RouteStatus):
+        return tuple((parent_part(each), each.conditions) for each in status.parents)
+    if isinstance(status, GatewayStatus):
+        return (("", status.conditions), *((f"listener/{each.name}", each.conditions) for each in status.listeners))
+    return (("", status.conditions),)
+
+
+def parent_part(parent: ParentStatus) -> str:
+    """`parent/<namespace>/<name>[/<listener>][:<port>]`."""
+    section = f"/{parent.section_name}" if parent.section_name else ""
+    port = f":{parent.port}" if parent.port else ""
+    return f"parent/{parent.namespace}/{parent.name}{section}{port}"
+
+
+def effective(view: View, ref: ObjectRef, status: Status) -> Parts:
+    """The conditions of an object as they hold now, with `lastTransitionTime` where it is known."""
+    found = gateway_delivery(view, ref.cluster, status) if isinstance(status, GatewayStatus) else None
+    since = view.since.get(ref, {})
+    return tuple(
+        (part, tuple(_dated(since, part, _acknowledged(each, found)) for each in conditions))
+        for part, conditions in parts(status)
+    )
+
+
+def find(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
+    """The condition of that type."""
+    return next((each for each in conditions if each.type == type_), None)
+
+
+def advance(before: View | None, view: View) -> Mapping[ObjectRef, Since]:
+    """When each condition took its status, as of `view.now`; hand it to the next view as `since`. `before` is the last view.
+
+    A condition seen for the first time took its status now. Work for an object whose planned status is the identical one is a look-up;
+    Gateways are looked at each time, as what their proxy acknowledged changes without the plan.
+    """
+    old = before.plan.statuses if before is not None else {}
+    known = before.since if before is not None else {}
+    dated: dict[ObjectRef, Since] = {}
+    for ref, status in view.plan.statuses.items():
+        same = old.get(ref) is status and not isinstance(status, GatewayStatus)
+        last = known.get(ref)
+        dated[ref] = last if same and last is not None else _since(view, ref, status, last or {})
+    return dated
+
+
+def _since(view: View, ref: ObjectRef, status: Status, last: Since) -> Since:
+    # The status is part of the key, so a change of it is a new key, dated now.
+    return {
+        (part, each.type, each.status): last.get((part, each.type, each.status), view.now)
+        for part, conditions in effective(view, ref, status)
+        for each in conditions
+    }
+
+
+def _dated(since: Since, part: str, condition: Condition) -> Condition:
+    moment = since.get((part, condition.type, condition.status))
+    return condition if moment is None else structs.replace(condition, last_transition_time=moment)
+
+
+def _acknowledged(condition: Condition, found: Delivery | None) -> Condition:
+    if found is None or condition.type != "Programmed" or condition.status != "True" or found.state == "Acknowledged":
+        return condition
+    return structs.replace(
+        condition,
+        status="Unknown" if found.state == "Unknown" else "False",
+        reason=found.reason,
+        message=found.message,
+    )
