@@ -1,8 +1,8 @@
 """Endpoints that take requests and answer none. Pure; time is handed in.
 
-Envoy notices a hung process only through attempts that it may give up on. Requests that may not be replayed are never given up
-on, so a hang that only they meet is seen here: requests went out after the last answer, some are still under way, and nothing came back for longer than the
-backend's own limit. That is a suspicion; a probe of the endpoint decides.
+Envoy notices a hung process only through attempts that it may give up on. Requests that may not be replayed are never given up on, so a
+hang that only they meet is seen here: requests went out after the last answer, some are still under way, and nothing came back for longer
+than the backend's own limit. That is a suspicion; a probe of the endpoint decides.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,8 @@
 """Does a process still answer? A look at the data path itself, for endpoints that are under suspicion.
 
-A stopped process still accepts connections (its kernel does), so only bytes from the process count. `OPTIONS *` (RFC 9110 section
-9.3.7) asks the server, not an application resource; any answer at all, an error too, is a sign of life. Over TLS the finished handshake is the sign.
+A stopped process still accepts connections (its kernel does), so only bytes from the process count. `OPTIONS *` (RFC 9110 section 9.3.7)
+asks the server, not an application resource; any answer at all, an error too, is a sign of life. Over TLS the finished handshake is the
+sign.
 """
 
 import asyncio
