@@ -72,6 +72,7 @@ CORSOrigin = Annotated[
         pattern=r"(^\*\Z)|(^https?://((\*\.)?([a-zA-Z0-9\-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?\Z)",
         min_length=1,
         max_length=253,
+        description="an origin such as https://*.example.com:8443, or *",
     ),
 ]
 CORSMethod = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"]

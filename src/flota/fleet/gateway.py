@@ -32,6 +32,7 @@ ListenerProtocol = Annotated[
         r"|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]+)\Z",
         min_length=1,
         max_length=255,
+        description="HTTP, HTTPS, TLS, TCP, UDP, or domain/name of an implementation",
     ),
 ]
 """HTTP, HTTPS, TLS, TCP, UDP, or `domain/name` of an implementation."""
@@ -42,6 +43,7 @@ AddressType = Annotated[
         r"|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+)\Z",
         min_length=1,
         max_length=253,
+        description="IPAddress, Hostname, NamedAddress, or domain/name of an implementation",
     ),
 ]
 TLSOptions = Annotated[dict[str, OptionText], Meta(max_length=16)]

@@ -64,7 +64,9 @@ class LocalPolicyTargetReferenceWithSectionName(Part, frozen=True):
     section_name: SectionName | None = None
 
 
-AbsoluteURI = Annotated[str, Meta(pattern=r"^[^:/?#]+://", min_length=1, max_length=253)]
+AbsoluteURI = Annotated[
+    str, Meta(pattern=r"^[^:/?#]+://", min_length=1, max_length=253, description="a URI such as spiffe://trust/workload")
+]
 
 
 class SubjectAltName(Part, frozen=True):
@@ -82,6 +84,7 @@ WellKnownCACertificates = Annotated[
         r"/([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])\Z",
         min_length=1,
         max_length=253,
+        description="System, or domain/name of an implementation",
     ),
 ]
 
@@ -112,7 +115,15 @@ class BackendTLSPolicy(Part, frozen=True, omit_defaults=False):
     kind: str = "BackendTLSPolicy"
 
 
-PlaceName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z", min_length=1, max_length=63)]
+PlaceName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z",
+        min_length=1,
+        max_length=63,
+        description="letters, digits, dashes, underscores and dots",
+    ),
+]
 """A region or zone."""
 ClusterName = NamespaceName
 
@@ -138,7 +149,7 @@ class Places(Part, frozen=True):
 class Spill(Part, frozen=True):
     """The next tier takes its share when less than `below` of a tier is healthy; `Never` = strict."""
 
-    below: Annotated[str, Meta(pattern=r"^(Never|100%|[0-9]{1,2}%)\Z")] = "70%"
+    below: Annotated[str, Meta(pattern=r"^(Never|100%|[0-9]{1,2}%)\Z", description="a whole percentage such as 70%, or Never")] = "70%"
 
 
 class FailBack(Part, frozen=True):
@@ -150,7 +161,7 @@ class FailBack(Part, frozen=True):
 class TrafficHealthCheck(Part, frozen=True):
     """A GET of `path`, or a TCP connect without one; `port` None = that of the endpoint."""
 
-    path: Annotated[str, Meta(pattern=r"^/[!-~]*\Z", max_length=1024)] | None = None
+    path: Annotated[str, Meta(pattern=r"^/[!-~]*\Z", max_length=1024, description="an absolute path without blanks")] | None = None
     port: PortNumber | None = None
     host: PreciseHostname | None = None
     interval: Duration | None = None
