@@ -1,8 +1,11 @@
 """The common shape of what is printed: camelCase JSON with `apiVersion` and `kind`, null where unknown."""
 
+from typing import Literal
+
 from msgspec import Struct
 
-API_VERSION = "flota.dev/v1alpha1"
+ApiVersion = Literal["flota.dev/v1alpha1"]
+API_VERSION: ApiVersion = "flota.dev/v1alpha1"
 
 
 class Row(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -1,0 +1,90 @@
+"""Everything that is wrong, once, with the place where it can be mended."""
+
+from collections.abc import Iterable, Iterator
+
+from flota.fleet.problem import Problem
+from flota.plan import ObjectRef, ProxyPlan, RouteStatus
+from flota.report.shape import Row
+from flota.report.view import ProxyView, View
+
+
+class ProblemRow(Row, frozen=True):
+    """One refusal or bad condition. `cluster` null = the top of the folder; `file` is relative to it, `line` counts from 1."""
+
+    cluster: str | None
+    kind: str
+    namespace: str
+    name: str
+    reason: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+def problem_rows(view: View) -> tuple[ProblemRow, ...]:
+    """Refused objects, bad conditions, what the proxies refuse, and what does not run. Empty on a healthy fleet."""
+    rows: dict[tuple[str | None, str, str, str, str, str], ProblemRow] = {}
+    for each in (*view.problems, *view.plan.problems, *_of_proxies(view), *_of_pods(view)):
+        row = _row(view, each)
+        rows.setdefault((row.cluster, row.kind, row.namespace, row.name, row.reason, row.message), row)
+    return tuple(sorted(rows.values(), key=_order))
+
+
+def row_of(view: View, problem: Problem) -> ProblemRow:
+    """A problem as it is printed."""
+    return _row(view, problem)
+
+
+def _row(view: View, problem: Problem) -> ProblemRow:
+    file, line = problem.file, problem.line
+    if file is None:
+        origin = view.origin(ObjectRef(problem.cluster or "", problem.kind, problem.namespace, problem.name))
+        file, line = (origin.file, origin.line) if origin is not None else (None, None)
+    return ProblemRow(
+        cluster=problem.cluster, kind=problem.kind, namespace=problem.namespace, name=problem.name,
+        reason=problem.reason, message=problem.message, file=file, line=line,
+    )
+
+
+def _order(row: ProblemRow) -> tuple[str, str, int, str, str, str]:
+    return row.cluster or "", row.file or "", row.line or 0, row.kind, row.namespace, row.name
+
+
+def _of_proxies(view: View) -> Iterator[Problem]:
+    for cluster, proxy in sorted(view.proxies.items()):
+        if proxy.state == "Failing":
+            message = f"the proxy of {cluster} does not stay up: {proxy.reason}"
+            yield Problem(cluster, "Proxy", "", cluster, "CrashLoop", message, retry=True)
+        yield from _refused(view, cluster, proxy)
+
+
+def _refused(view: View, cluster: str, proxy: ProxyView) -> Iterator[Problem]:
+    plan = view.plan.proxies.get(cluster)
+    for name, why in sorted(proxy.refused.items()):
+        for kind, namespace, owner in _owners(view, cluster, plan, name, why):
+            message = f"the proxy refused {name}, and keeps its last good version: {why}"
+            yield Problem(cluster, kind, namespace, owner, "ProxyRefused", message)
+
+
+def _owners(view: View, cluster: str, plan: ProxyPlan | None, name: str, why: str) -> Iterable[tuple[str, str, str]]:
+    """The objects that a name of the proxy's plan comes from."""
+    if plan is None:
+        return [("Proxy", "", cluster)]
+    if name in plan.listeners:
+        return [("Gateway", *key) for key in plan.listeners[name].gateways] or [("Proxy", "", cluster)]
+    if name in plan.backends:
+        backend = plan.backends[name]
+        return [(backend.kind, backend.namespace, backend.service)]
+    routes = [(ref.kind, ref.namespace, ref.name) for ref, status in view.plan.statuses.items()
+              if ref.cluster == cluster and isinstance(status, RouteStatus) and name in status.tables]
+    # Envoy's message names the route it stumbled over; without a name, all of the table are meant.
+    named = [each for each in routes if "/".join(each) in why]
+    return named or routes or [("Proxy", "", cluster)]
+
+
+def _of_pods(view: View) -> Iterator[Problem]:
+    for pod in view.pods:
+        if not pod.ready and pod.reason and (pod.failed or pod.restarts > 0):
+            message = f"pod {pod.name} of {pod.owner} is not ready: {pod.reason}; see `flota logs {pod.name}`"
+            kind, _, name = pod.owner.partition("/")
+            yield Problem(pod.cluster, kind, pod.namespace, name, "PodNotReady", message, retry=not pod.failed)
