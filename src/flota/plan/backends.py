@@ -9,6 +9,11 @@ State = Literal["Healthy", "Draining", "Suspect", "Dead", "Unknown"]
 Dead: the data path fails. Unknown: nothing was observed yet; used like Healthy."""
 
 
+PANIC_PERCENT = 10
+"""Envoy's healthy_panic_threshold for every backend: a tier with fewer healthy endpoints than this, in percent, uses all of
+its endpoints when all tiers together cannot carry the load. Never 0: that would answer 503 when the last signal is lost."""
+
+
 class HealthCheck(Struct, frozen=True):
     """An active check of every endpoint. `path` None = TCP connect. Times in milliseconds."""
 
@@ -53,6 +58,8 @@ class Backend(Struct, frozen=True):
     """End connections to an endpoint that the checks gave up (TCP: the connection itself is the request)."""
     strict_weights: bool = False
     """Locality weights decide the split inside a tier."""
+    connect_timeout_ms: int = 250
+    """How long a connection may take: three round trips to the farthest place, if that is known and more than this."""
 
 
 class Endpoint(Struct, frozen=True):
