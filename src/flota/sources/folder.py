@@ -1,0 +1,199 @@
+"""A fleet's folder as it stands: what was read of it, what is in effect, and what has to be read again.
+
+The state of one folder with one writer. Reading goes in steps (see `yaml.Steps`), so a caller may do all at once or a
+little at a time; nothing here waits or watches.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from flota.fleet.fleet import Fleet
+from flota.fleet.policy import ClusterSet
+from flota.fleet.problem import Problem
+from flota.sources import files
+from flota.sources.assemble import Assembler, Given
+from flota.sources.files import Listing, Stamp
+from flota.sources.layout import Layout, layout_of
+from flota.sources.memory import SourceMemory
+from flota.sources.objects import TOP, ObjectTable
+from flota.sources.readings import FileReading, read_file
+from flota.sources.yaml import Flaw, Steps, finish
+
+
+class Folder:
+    """The folder at `root`."""
+
+    def __init__(self, root: Path, memory: SourceMemory) -> None:
+        self.root = root
+        self.table = ObjectTable(memory)
+        self.layout = Layout()
+        self.links: dict[str, tuple[str, ...]] = {}
+        """Folder that was listed → the links in it and below."""
+        self._assembler = Assembler()
+        self._stamps: dict[str, Stamp] = {}
+        self._flaws: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._problems: tuple[Problem, ...] = ()
+
+    def tops(self) -> tuple[str, ...]:
+        """The folders to list: the top (not deep), and those of the clusters."""
+        return (TOP, *self.layout.folders())
+
+    def list(self, folder: str) -> Steps[Listing]:
+        """What lies in a folder now; the top itself is not listed deep."""
+        obstacle = _link_in(self.root, folder)
+        if obstacle:
+            return Listing({}, flaws=((folder, obstacle),))
+        listing = yield from files.list_tree(self.root, folder, deep=folder != TOP)
+        return listing
+
+    def compare(self, folder: str, listing: Listing) -> tuple[set[str], set[str]]:
+        """(files to read, files that are gone) since the last time. Nothing is gone from a folder that can't be listed."""
+        self._flaws[folder] = listing.flaws
+        self.links[folder] = listing.links
+        known = {path for path in self._stamps if _lies_in(path, folder)}
+        news = {path for path, stamp in listing.files.items() if self._stamps.get(path) != stamp}
+        gone = known - listing.files.keys()
+        if listing.flaws:  # a partial list says nothing about what is not in it
+            gone = {path for path in gone if listing.folders and not os.path.lexists(self.root / path)}
+        return news, gone
+
+    def read(self, path: str) -> Steps[FileReading | None]:
+        """What the file says now; None when it is gone."""
+        data = files.read(self.root / path)
+        if data is None:
+            return None
+        if isinstance(data, Flaw):
+            return FileReading(flaw=data)
+        reading = yield from read_file(data, self.table.known)
+        return reading
+
+    def put(self, path: str, reading: FileReading | None) -> None:
+        """Take what the file says; it is in effect after `settle`."""
+        clusters = self.clusters_of(path)
+        if reading is None or not clusters:
+            self._stamps.pop(path, None)
+            self.table.drop(path)
+            return
+        self._stamps[path] = files.stamp_of(self.root / path)
+        self.table.put(path, clusters, reading)
+
+    def clusters_of(self, path: str) -> tuple[str, ...]:
+        """Whose objects the file holds; the top's for a file there, nobody's outside the clusters' folders."""
+        return self.layout.clusters_of(path) if "/" in path else (TOP,)
+
+    def settle(self, now: datetime, *, hold: bool = False) -> tuple[str, ...]:
+        """Put what was read into effect. The folders that have to be listed now, since the ClusterSet names them newly."""
+        self.table.settle(now, hold=hold)
+        before = self.tops()
+        layout = layout_of(self._cluster_set())
+        if layout != self.layout and (layout.members or not self.layout.members):
+            self.layout = layout
+            self._reassign()
+            self.table.settle(now, hold=hold)
+        return tuple(folder for folder in self.tops() if folder not in before)
+
+    def fleet(self, given: Given) -> tuple[Fleet, tuple[Problem, ...]]:
+        """The fleet that follows, and every problem. Both identical until something changes."""
+        fleet, exports = self._assembler.assemble(self.layout, self.table.objects, given)
+        problems = (
+            *(self.located(problem) for problem in (*self.layout.problems, *exports)),
+            *self._folder_problems(),
+            *self.table.problems(),
+        )
+        self._problems = self._problems if self._problems == problems else problems
+        return fleet, self._problems
+
+    def located(self, problem: Problem) -> Problem:
+        """The problem with the file and line of its object, where it has none."""
+        cluster = TOP if problem.cluster is None or problem.kind == "ClusterSet" else problem.cluster
+        where = self.table.where(cluster, problem.kind, problem.namespace, problem.name)
+        if where is None or problem.file is not None:
+            return problem
+        return msgspec.structs.replace(problem, file=where[0], line=where[1])
+
+    def _cluster_set(self) -> ClusterSet | None:
+        """The one ClusterSet. With several, the one in force stays; else the first by name counts."""
+        found = cast("Mapping[tuple[str, str], ClusterSet]", self.table.objects(TOP, "ClusterSet"))
+        names = sorted(name for _, name in found)
+        if not names:
+            return None
+        return found["", self.layout.name if self.layout.name in names else names[0]]
+
+    def _reassign(self) -> None:
+        """After a change of the ClusterSet: files change hands, and those that are nobody's now go."""
+        for path in list(self._stamps):
+            clusters = self.clusters_of(path)
+            if clusters:
+                self.table.move(path, clusters)
+            else:
+                self.put(path, None)
+        for folder in set(self._flaws) - set(self.tops()):
+            del self._flaws[folder]
+            self.links.pop(folder, None)
+
+    def _folder_problems(self) -> Iterable[Problem]:
+        found = self.table.objects(TOP, "ClusterSet")
+        for _, name in sorted(found):
+            if name != self.layout.name:
+                message = f"there is a ClusterSet already, {self.layout.name}, which stays; a folder is one fleet: remove one"
+                yield self.located(Problem(None, "ClusterSet", "", name, "Duplicate", message))
+        for top, flaws in sorted(self._flaws.items()):
+            owners = self.layout.clusters_of(top + "/") if top else ()
+            for folder, why in flaws:
+                message = f"{folder or '.'}: {why}"
+                yield Problem(owners[0] if owners else None, "Folder", "", folder, "Unreadable", message, folder, None, retry=True)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A folder read once."""
+
+    fleet: Fleet
+    problems: tuple[Problem, ...]
+    memory: SourceMemory
+    ignored: Mapping[str, int]
+    """Documents of kinds that are not ours, by `group/Kind`."""
+    folder: Folder
+    """For `located` and `table.where`."""
+
+
+def load_folder(root: Path, memory: SourceMemory, now: datetime, given: Given | None = None) -> Loaded:
+    """Read a whole folder at once, with nothing started. Never raises for what stands in it."""
+    folder = Folder(root, memory)
+    finish(load(folder, now))
+    fleet, problems = folder.fleet(given or Given())
+    return Loaded(fleet, problems, folder.table.memory(), folder.table.ignored(), folder)
+
+
+def load(folder: Folder, now: datetime) -> Steps[None]:
+    """Read everything: the top first, which says where the rest is."""
+    pending = [TOP]
+    while pending:
+        for top in pending:
+            listing = yield from folder.list(top)
+            news, gone = folder.compare(top, listing)
+            for path in sorted(news):
+                folder.put(path, (yield from folder.read(path)))
+            for path in sorted(gone):
+                folder.put(path, None)
+        pending = list(folder.settle(now))
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path.startswith(folder + "/") if folder else "/" not in path
+
+
+def _link_in(root: Path, folder: str) -> str | None:
+    """Why a cluster's folder is not to be listed: missing, or reached by a link."""
+    at = root
+    for part in folder.split("/") if folder else ():
+        at = at / part
+        if at.is_symlink():
+            return "a link to a folder is not followed; name the folder itself"
+    if not at.is_dir():
+        return "there is no such folder; create it, or change `manifests` in the ClusterSet (its objects stay until then)"
+    return None
