@@ -1,0 +1,39 @@
+"""The two things that grpclib needs to be told: bytes stay bytes, and a closed server closes its connections."""
+
+import weakref
+from typing import Any
+
+from grpclib.encoding.base import CodecBase
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server
+
+
+class RawCodec(CodecBase):
+    """Requests are parsed, responses are sent as the bytes that they are already."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: bytes, message_type: Any) -> bytes:
+        return message
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        return message_type.FromString(data)
+
+
+class GrpcServer(Server):
+    """grpclib's server, which by itself only stops listening and lets a client open new streams on old connections."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._protocols: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.add(protocol)
+        return protocol
+
+    def close(self) -> None:
+        super().close()
+        for protocol in list(self._protocols):
+            if hasattr(protocol, "connection"):  # set when the transport is there
+                protocol.connection.close()

@@ -1,0 +1,401 @@
+"""One delta xDS stream as a pure state machine: requests, snapshots and the time go in, responses and events come out.
+
+Source: Envoy's xDS protocol, "Incremental xDS" and "Eventual consistency considerations". The rules here:
+- Make before break: a resource goes out when what it newly needs is acknowledged, and is removed when no version of
+  another resource that the proxy may still use needs it. Envoy holds back its acknowledgement of clusters until they
+  are warm, so an acknowledged cluster is one that can take requests.
+- Nobody waits for a stranger: waiting is per resource, ends after `needs_timeout`, and a late answer for a type only
+  slows further responses of this type down, it doesn't stop them.
+- A refused version is not sent again on this stream; a response is split until the resource that is meant stands alone.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from flota.envoy import suspects
+from flota.envoy.events import Ack, Event, Overdue, Refusal
+from flota.envoy.holdings import RANK, WILDCARD_TYPES, Due, Flight, Holdings
+from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Ref, Resource, Snapshot, TypeUrl, delta_response
+
+MAX_RESPONSE_BYTES = 1 << 20
+# After this long without an answer the next response of the type goes out anyway; doubled per response in flight.
+PATIENCE = 0.05
+MAX_PATIENCE = 1.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A DeltaDiscoveryRequest; `error` is the message of its error_detail."""
+
+    type_url: TypeUrl
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    initial_versions: Mapping[str, str] = {}
+    nonce: str = ""
+    error: str | None = None
+
+
+class Session:
+    """What one stream of one proxy has and still has to get. Not for more than one task."""
+
+    def __init__(self, proxy: str, opened: float, needs_timeout: float = 2.0, remembered: Mapping[Ref, str] | None = None) -> None:
+        """`remembered`: what the proxy refused on its last stream; it counts if this is the same process once more."""
+        self.proxy = proxy
+        self.wake_at: float | None = None
+        """When `pump` should be called again even if nothing happens."""
+        self._opened = opened
+        self._needs_timeout = needs_timeout
+        self._snapshot: Snapshot | None = None
+        self._types: dict[TypeUrl, Holdings] = {}
+        self._uses: Counter[Ref] = Counter()  # by every version of a resource that the proxy may have in use
+        self._waiters: dict[Ref, set[Ref]] = {}
+        self._remembered = remembered or {}
+        self._nonces = 0
+        self._events: list[Event] = []
+
+    # ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Newest wins. Until the first one nothing is answered, so a server that is still reading removes nothing."""
+        before, self._snapshot = self._snapshot, snapshot
+        for type_url in (before or {}).keys() | snapshot.keys():
+            old, new = (before or {}).get(type_url, {}), snapshot.get(type_url, {})
+            if old is not new:
+                self._changed(type_url, old, new)
+
+    def _changed(self, type_url: TypeUrl, old: Mapping[str, Resource], new: Mapping[str, Resource]) -> None:
+        state = self._types.get(type_url)
+        names = [name for name, one in new.items() if old.get(name) is not one]
+        gone = [name for name in old if name not in new]
+        for name in gone:
+            self._arrived((type_url, name))
+        if state is not None:
+            for name in (*names, *gone):
+                if state.subscribes(name):
+                    state.make_due(name)
+
+    def receive(self, request: Request, now: float) -> None:
+        """Take in one request. An unknown or outdated nonce is no answer to anything, its subscriptions still count."""
+        first = request.type_url not in self._types
+        state = self._types.setdefault(request.type_url, Holdings(request.type_url))
+        flight = state.flights.pop(request.nonce, None)
+        if flight is not None:
+            self._landed(state, flight, request.error, now)
+        if first:
+            state.wildcard = request.type_url in WILDCARD_TYPES and not request.subscribe
+            state.foreign.update(request.initial_versions)
+            for name in request.initial_versions:
+                state.make_due(name)
+        self._subscribe(state, request.subscribe, request.initial_versions)
+        self._unsubscribe(state, request.unsubscribe)
+        if first:
+            if request.initial_versions:  # only a process that had a stream before brings versions along
+                state.refused.update({n: version for (t, n), version in self._remembered.items() if t == state.type_url})
+            state.foreign = {n: version for n, version in state.foreign.items() if state.subscribes(n)}
+        if state.wildcard and first:
+            self._all_due(state)
+
+    def _subscribe(self, state: Holdings, names: Iterable[str], known: Mapping[str, str]) -> None:
+        for name in names:
+            if name == "*":
+                state.wildcard = True
+                self._all_due(state)
+                continue
+            state.names.add(name)
+            state.absent.discard(name)
+            if name not in known:
+                state.forced.add(name)
+            state.make_due(name)
+
+    def _unsubscribe(self, state: Holdings, names: Iterable[str]) -> None:
+        for name in names:
+            if name == "*":
+                state.wildcard = False
+            state.names.discard(name)
+        given_up = (name for name in names if not state.subscribes(name))
+        if "*" in names:
+            given_up = (name for name in (*state.held, *state.foreign) if not state.subscribes(name))
+        for name in tuple(given_up):
+            self._forget(state, name)
+
+    def _forget(self, state: Holdings, name: str) -> None:
+        self._uncount(state.held.pop(name, None))
+        state.due.pop(name, None)
+        state.foreign.pop(name, None)
+        for names in (state.absent, state.forced):
+            names.discard(name)
+
+    def _all_due(self, state: Holdings) -> None:
+        for name in self._wanted(state.type_url):
+            state.make_due(name)
+
+    # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _landed(self, state: Holdings, flight: Flight, error: str | None, now: float) -> None:
+        newest = []
+        for name in flight.content():
+            if state.flying.get(name, ("",))[0] == flight.nonce:
+                del state.flying[name]
+                newest.append(name)
+        if error is None:
+            self._accepted(state, flight, now)
+        else:
+            self._refused(state, flight, newest, error)
+
+    def _accepted(self, state: Holdings, flight: Flight, now: float) -> None:
+        for name, one in flight.content().items():
+            self._uncount(state.held.pop(name, None))
+            state.foreign.pop(name, None)
+            if one is not None and state.subscribes(name):
+                state.held[name] = one
+                state.refused.pop(name, None)
+            else:
+                self._uncount(one)
+            self._arrived((state.type_url, name))
+        versions = {name: None if one is None else one.version for name, one in flight.content().items()}
+        self._events.append(Ack(self.proxy, state.type_url, versions, now - flight.at))
+
+    def _refused(self, state: Holdings, flight: Flight, names: list[str], error: str) -> None:
+        for one in flight.sent.values():
+            self._uncount(one)
+        content = flight.content()
+        if len(content) == 1:
+            for name, one in flight.sent.items():
+                state.refused[name] = one.version
+                if name in state.held:
+                    self._arrived((state.type_url, name))
+                self._events.append(Refusal(self.proxy, state.type_url, name, one.version, error))
+            return
+        if not names:
+            return
+        # Envoy applied the good ones of most kinds of response but has not recorded their versions, so all go again.
+        _, groups = suspects.groups(names, error) if len(names) > 1 else ((), [tuple(names)])
+        for name in names:
+            state.due[name] = Due(waits={}, judged=True)
+            state.forced.add(name)
+        state.apart.extend(groups)
+        state.apart_next = False
+
+    def _arrived(self, ref: Ref) -> None:
+        for type_url, name in self._waiters.pop(ref, ()):
+            due = self._types[type_url].due.get(name)
+            if due is not None:
+                due.waits.pop(ref, None)
+
+    # ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def pump(self, now: float) -> list[bytes]:
+        """The responses that can go now, in order of sending; sets `wake_at`."""
+        self.wake_at = None
+        if self._snapshot is None:
+            return []
+        self._adopt()
+        responses = []
+        for state in sorted(self._types.values(), key=lambda state: RANK.get(state.type_url, 0)):
+            if state.due and self._window_open(state, now):
+                flight = self._board(state, now)
+                if flight is not None:
+                    responses.append(delta_response(state.type_url, flight.nonce, flight.sent.values(), flight.removed))
+        return responses
+
+    def take_events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _adopt(self) -> None:
+        """What the proxy brought along and is the same as what we want is as good as acknowledged."""
+        for state in self._types.values():
+            wanted = self._wanted(state.type_url)
+            same = [n for n, version in state.foreign.items() if n in wanted and wanted[n].version == version]
+            for name in same:
+                del state.foreign[name]
+                state.held[name] = wanted[name]
+                self._count(wanted[name])
+                self._arrived((state.type_url, name))
+            if same:
+                self._events.append(Ack(self.proxy, state.type_url, {n: wanted[n].version for n in same}, 0.0))
+
+    def _window_open(self, state: Holdings, now: float) -> bool:
+        """One response in flight per type, so that newer content can gather; more only if an answer is late.
+
+        Envoy answers late for clusters when one of them doesn't get warm; the others must not wait for that one.
+        """
+        if not state.flights:
+            return True
+        last = max(flight.at for flight in state.flights.values())
+        opens = last + min(MAX_PATIENCE, PATIENCE * 2.0 ** min(10, len(state.flights) - 1))
+        if now < opens:
+            self._wake(opens)
+        return now >= opens
+
+    def _board(self, state: Holdings, now: float) -> Flight | None:
+        wanted = self._wanted(state.type_url)
+        sent: dict[str, Resource] = {}
+        going: list[str] = []
+        size, blocked = 0, False
+        for name in state.candidates():
+            one = wanted.get(name)
+            if not state.subscribes(name) or (one is None and not self._worth_removing(state, name)):
+                del state.due[name]
+            elif one is None:
+                going.append(name)
+            elif self._is_there(state, name, one):
+                del state.due[name]
+            elif self._must_wait(state, name, one, now):
+                blocked = True
+            elif size and size + len(one.body) > MAX_RESPONSE_BYTES:
+                self._wake(now)
+                break
+            else:
+                sent[name] = one
+                size += len(one.body)
+        # A listener may take over the address of one that goes: both have to be in the same response.
+        removed = () if blocked and state.type_url == LDS else self._removable(state, going, now)
+        return self._take_off(state, sent, removed, now) if sent or removed else None
+
+    def _is_there(self, state: Holdings, name: str, one: Resource) -> bool:
+        if name in state.forced:
+            return False
+        sent = state.sent(name)
+        return (sent is not None and sent.version == one.version) or state.refused.get(name) == one.version
+
+    def _take_off(self, state: Holdings, sent: dict[str, Resource], removed: tuple[str, ...], now: float) -> Flight:
+        self._nonces += 1
+        flight = Flight(nonce=str(self._nonces), sent=sent, removed=removed, at=now)
+        state.flights[flight.nonce] = flight
+        for name, one in flight.content().items():
+            if one is not None and state.type_url == CDS and name in state.held:
+                self._refresh_endpoints(one)
+            state.flying[name] = (flight.nonce, one)
+            state.forced.discard(name)
+            del state.due[name]
+            self._count(one)
+            if one is None and name in state.names:
+                state.absent.add(name)
+            else:
+                state.absent.discard(name)
+        return flight
+
+    def _refresh_endpoints(self, cluster: Resource) -> None:
+        """A changed cluster is a new one to Envoy and waits for endpoints, which it doesn't ask for again."""
+        endpoints = self._types.get(EDS)
+        for type_url, name in cluster.needs:
+            if type_url == EDS and endpoints is not None and endpoints.subscribes(name):
+                endpoints.forced.add(name)
+                endpoints.make_due(name)
+
+    # ── make before break ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _must_wait(self, state: Holdings, name: str, one: Resource, now: float) -> bool:
+        due = state.due[name]
+        if not due.judged:
+            before = state.sent(name)
+            new = one.needs if before is None else one.needs - before.needs
+            due.waits = {r: due.waits.get(r, now) for r in new if not self._usable(r, state, name)}
+            due.judged = True
+            for ref in due.waits:
+                self._waiters.setdefault(ref, set()).add((state.type_url, name))
+        if not due.waits:
+            return False
+        ends = max(due.waits.values()) + self._needs_timeout
+        if now < ends:
+            self._wake(ends)
+            return True
+        self._events.append(Overdue(self.proxy, state.type_url, name, tuple(sorted(due.waits))))
+        return False
+
+    def _usable(self, ref: Ref, needer: Holdings, needer_name: str) -> bool:
+        type_url, name = ref
+        state, one = self._types.get(type_url), self._wanted(type_url).get(name)
+        if one is None:
+            return True  # nothing that we could wait for
+        if state is not None and state.subscribes(name):
+            held = state.held.get(name)
+            return held is not None and one.version in (held.version, state.refused.get(name, held.version))
+        # Not subscribed: what the needer brings about itself can't come before it. But a scope that is in use must not
+        # point to a table that is not there (404), nor a listener open before the tables of its scopes: those wait.
+        if type_url != RDS or needer.type_url not in (SRDS, LDS):
+            return True
+        if needer.type_url == SRDS:
+            return not needer.has(needer_name)
+        return SRDS not in self._types or not any(ref in scope.needs for scope in self._wanted(SRDS).values())
+
+    def _worth_removing(self, state: Holdings, name: str) -> bool:
+        return state.has(name) or (name in state.names and name not in state.absent)
+
+    def _removable(self, state: Holdings, names: list[str], now: float) -> tuple[str, ...]:
+        """Those that no version in use of anything needs."""
+        if not names:
+            return ()
+        unknown = self._unknown_users(state.type_url, now)
+        return tuple(n for n in names if not state.has(n) or not (unknown or self._uses[state.type_url, n]))
+
+    def _unknown_users(self, type_url: TypeUrl, now: float) -> bool:
+        """Whether the proxy has (or, just after it reconnected, may have) resources of which we can't know the needs."""
+        rank = RANK.get(type_url, 0)
+        if type_url != LDS and LDS not in self._types and now < self._opened + self._needs_timeout:
+            self._wake(self._opened + self._needs_timeout)
+            return True
+        if any(state.foreign and RANK.get(state.type_url, 0) > rank for state in self._types.values()):
+            return True
+        return any(t not in self._types and RANK.get(t, 0) > rank for (t, _), count in self._uses.items() if count)
+
+    # ── small things ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def held(self, type_url: TypeUrl, name: str) -> str | None:
+        """The acknowledged version, None if there is none."""
+        state = self._types.get(type_url)
+        if state is None:
+            return None
+        one = state.held.get(name)
+        return state.foreign.get(name) if one is None else one.version
+
+    def refused(self) -> dict[Ref, str]:
+        """The versions that this stream refused and that are still the wanted ones."""
+        return {
+            (state.type_url, name): version
+            for state in self._types.values()
+            for name, version in state.refused.items()
+            if (one := self._wanted(state.type_url).get(name)) is not None and one.version == version
+        }
+
+    def pending(self) -> set[Ref]:
+        """What was published and is neither acknowledged nor refused, removals included if nothing stands in their way.
+
+        What the proxy hasn't asked for counts where something that it has needs it, and always for clusters and listeners.
+        """
+        if self._snapshot is None:
+            return set()
+        found = {(state.type_url, name) for state in self._types.values() for name in state.flying}
+        for state in self._types.values():
+            wanted = self._wanted(state.type_url)
+            found.update((state.type_url, n) for n in state.due if n in wanted or not self._uses[state.type_url, n])
+        for type_url in (CDS, LDS):
+            if type_url not in self._types:
+                found.update((type_url, name) for name in self._wanted(type_url))
+        found.update(ref for ref in self._uses if self._not_asked_for(ref))
+        return found
+
+    def _not_asked_for(self, ref: Ref) -> bool:
+        state = self._types.get(ref[0])
+        return ref[1] in self._wanted(ref[0]) and (state is None or not state.subscribes(ref[1]))
+
+    def _wanted(self, type_url: TypeUrl) -> Mapping[str, Resource]:
+        return (self._snapshot or {}).get(type_url, {})
+
+    def _wake(self, at: float) -> None:
+        self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
+
+    def _count(self, one: Resource | None) -> None:
+        if one is not None:
+            self._uses.update(one.needs)
+
+    def _uncount(self, one: Resource | None) -> None:
+        if one is None:
+            return
+        for ref in one.needs:
+            self._uses[ref] -= 1
+            if self._uses[ref] <= 0:
+                del self._uses[ref]
