@@ -1,13 +1,13 @@
 """Which TrafficPolicy holds for a backend, and what it says (design section 6.1)."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from flota.fleet.policy import Places, TrafficPolicy, TrafficPolicySpec
 from flota.routing.keys import PolicyKey, RouteKey, Target
+from flota.routing.seniority import seniority
 from flota.routing.view import ClusterView
 
 DEFAULT_OVERPROVISIONING = 143
@@ -97,12 +97,3 @@ def policy_for(view: ClusterView, target: Target, route: RouteKey | None = None)
 def oldest(policies: Iterable[TrafficPolicy]) -> TrafficPolicy | None:
     """The one that holds where several have the same target: the one first seen, then by name (GEP-713)."""
     return min(policies, key=seniority, default=None)
-
-
-def seniority(policy: TrafficPolicy) -> tuple[datetime, str, str]:
-    """Order in which policies on one target prevail."""
-    meta = policy.metadata
-    return meta.creation_timestamp or _EARLIEST, meta.namespace, meta.name
-
-
-_EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
