@@ -1,0 +1,27 @@
+"""Regular expressions: RE2 decides, because Envoy matches with it."""
+
+from functools import cache
+
+import re2
+
+from flota.sources.admission.fault import Faults, Path, fault, quoted
+
+
+@cache
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    return options
+
+
+def expression(path: Path, pattern: str) -> Faults:
+    """A fault with RE2's reason, and the position of what it names, if `pattern` is not an RE2 expression."""
+    try:
+        re2.compile(pattern, _options())
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        culprit = reason.rpartition(": ")[2]
+        at = pattern.find(culprit) if ": " in reason else len(pattern) - 1
+        where = f" at character {at + 1}" if at >= 0 else ""
+        said = f"{quoted(pattern)} is not a regular expression of RE2{where}: {reason}; see the RE2 syntax, which has no look-around"
+        yield fault(path, "Invalid", said)
