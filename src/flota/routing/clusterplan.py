@@ -1,0 +1,258 @@
+"""The plan of one cluster's proxy, kept from round to round so that a change costs what it changes."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from flota.fleet.core import Namespace
+from flota.fleet.fleet import Cluster, Fleet
+from flota.fleet.meta import Key
+from flota.fleet.problem import Problem
+from flota.fleet.references import GATEWAY_GROUP
+from flota.plan import (
+    GatewayStatus,
+    Listener,
+    ListenerStatus,
+    ObjectRef,
+    PolicyStatus,
+    ProxyPlan,
+    RouteTable,
+    Secret,
+)
+from flota.plan.plan import Status
+from flota.routing import conditions
+from flota.routing.asks import Asks, Resolve
+from flota.routing.certify import Certifier
+from flota.routing.fronts import Front, FrontId, GatewayFront
+from flota.routing.gateways import class_conditions, fronts, our_classes
+from flota.routing.hosts import HostTable
+from flota.routing.keys import Target
+from flota.routing.register import Changed, Register
+from flota.routing.routeplans import Piece, Surroundings
+from flota.routing.sockets import group, listener
+from flota.routing.stores import Stores
+
+T = TypeVar("T")
+_NOTHING = Cluster("", "")
+
+
+class ClusterPlanner:
+    """Plans for one cluster. What it gives depends only on what was last handed in."""
+
+    def __init__(self, cluster: str) -> None:
+        self.register = Register()
+        self.tables: dict[str, HostTable] = {}
+        self.proxy: ProxyPlan | None = None
+        self.statuses: Mapping[ObjectRef, Status] = {}
+        self.problems: Mapping[ObjectRef, tuple[Problem, ...]] = {}
+        self._cluster: Cluster = _NOTHING
+        self._addresses: Mapping[tuple[str, str, str], tuple[str, ...]] = {}
+        self._asks = Asks(cluster)
+        self._stores = Stores()
+        self._certify = Certifier()
+        self._gateways: dict[Key, GatewayFront] = {}
+        self._others: frozenset[Key] = frozenset()
+        self._fronts: dict[FrontId, Front] = {}
+        self._sockets: dict[str, tuple[Front, ...]] = {}
+        self._listeners: Mapping[str, Listener] = {}
+        self._tables: Mapping[str, RouteTable] = {}
+        self._secrets: Mapping[str, Secret] = {}
+        self._given: tuple[Mapping[str, Secret], Mapping[str, Secret]] | None = None
+
+    def plan(self, fleet: Fleet, cluster: Cluster, resolve: Resolve, changed: Iterable[Target] | None) -> None:
+        """Take over a newer picture; `changed`: targets that `resolve` may answer differently about (None = any)."""
+        old, self._cluster = self._cluster, cluster
+        moved, said = self._asks.refresh(resolve, changed, fleet.signals)
+        gateways = self._take_gateways(old, fleet)
+        dirty = self.register.take(old, cluster)
+        dirty |= self.register.of_asks(said) | self.register.of_gateways(gateways)
+        dirty |= self.register.of_namespaces(_differing_namespaces(old.namespaces, cluster.namespaces))
+        if old.reference_grants is not cluster.reference_grants:
+            dirty |= self.register.crossing()
+        around = Surroundings(
+            cluster.name, self._gateways, self._others, cluster.namespaces, cluster.reference_grants, self._asks.answer
+        )
+        news = self.register.plan(around, dirty)
+        self._retable(news, rebuilt=bool(gateways))
+        self._resocket(news, rebuilt=bool(gateways))
+        self._stores.update(self._asks, moved | news.used, self.register.users)
+        for ask in news.dropped:
+            self._asks.forget(ask)
+        self._tell(old, news, gateways)
+        self._assemble()
+
+    def _take_gateways(self, old: Cluster, fleet: Fleet) -> set[Key]:
+        """Plan the Gateways again if anything they depend on changed. Gives those that are another now."""
+        new = self._cluster
+        fields = ("gateway_classes", "gateways", "secrets", "reference_grants")
+        same = all(getattr(old, each) is getattr(new, each) for each in fields)
+        if same and fleet.addresses is self._addresses:
+            return set()
+        self._addresses = fleet.addresses
+        found = {each.key: each for each in fronts(new, fleet.addresses, self._certify)}
+        others = frozenset(new.gateways.keys() - found.keys())
+        changed = {key for key in found.keys() | self._gateways.keys() if found.get(key) != self._gateways.get(key)}
+        changed |= others ^ self._others
+        kept = {key: self._gateways[key] if key not in changed else each for key, each in found.items()}
+        self._gateways, self._others = kept, others
+        if changed:
+            self._fronts = {front.id: front for each in kept.values() for front in each.fronts}
+            secrets = {one.name: one for each in self._fronts.values() if each.addresses for one in each.secrets}
+            if secrets != self._secrets:
+                self._secrets = {name: _same(self._secrets.get(name), each) for name, each in secrets.items()}
+        return changed
+
+    def _retable(self, news: Changed, *, rebuilt: bool) -> None:
+        if rebuilt:
+            self._rebuild_tables(news)
+        moved: defaultdict[str, tuple[list[Piece], list[Piece]]] = defaultdict(lambda: ([], []))
+        for at, pieces in enumerate((news.removed, news.added)):
+            for piece in pieces:
+                front = self._fronts.get(piece.front)
+                if piece.source is None and front and front.addresses:
+                    moved[front.table][at].append(piece)
+        fresh: dict[str, RouteTable] | None = None
+        for name, (removed, added) in moved.items():
+            table = self.tables[name].update(removed, added)
+            if table is not self._tables.get(name):
+                fresh = dict(self._tables) if fresh is None else fresh
+                fresh[name] = table
+        if fresh is not None:
+            self._tables = fresh
+
+    def _rebuild_tables(self, news: Changed) -> None:
+        """Listeners changed: tables whose listeners are others now start anew, from the pieces as they were before this
+        round; what the round changed comes after."""
+        wanted: defaultdict[str, list[Front]] = defaultdict(list)
+        for front in self._fronts.values():
+            if front.addresses and front.protocol in ("HTTP", "HTTPS"):
+                wanted[front.table].append(front)
+        tables: dict[str, HostTable] = {}
+        built: dict[str, RouteTable] = {}
+        for name, several in wanted.items():
+            table = self.tables.get(name)
+            if table is None or table.fronts != {front.id: front.hostname for front in several}:
+                table = HostTable(name, several)
+                pieces = [each for front in several for each in self.register.pieces[front.id].values()]
+                table.update((), pieces)
+                before = self._tables.get(name)
+                built[name] = table.update((), ()) if before is None else table.adopt(before)
+            else:
+                built[name] = self._tables[name]
+            tables[name] = table
+        self.tables = tables
+        if built != self._tables or any(built[name] is not self._tables.get(name) for name in built):
+            self._tables = built
+
+    def _resocket(self, news: Changed, *, rebuilt: bool) -> None:
+        if rebuilt:
+            self._sockets = group(self._fronts.values())
+            touched = set(self._sockets)
+        else:
+            # Entries of HTTP routes live in tables: only pieces that carry bytes are part of a socket.
+            carrying = {piece.front for piece in (*news.removed, *news.added) if piece.source}
+            touched = {name for each in carrying if each in self._fronts for name in self._fronts[each].sockets}
+        pieces = {each: self.register.pieces[each].values() for each in self._fronts}
+        fresh = {name: each for name, each in self._listeners.items() if name in self._sockets}
+        for name in touched:
+            new = listener(name, self._sockets[name], pieces)
+            fresh[name] = _same(fresh.get(name), new)
+        if fresh.keys() != self._listeners.keys() or any(fresh[name] is not self._listeners[name] for name in fresh):
+            self._listeners = fresh
+
+    def _tell(self, old: Cluster, news: Changed, gateways: set[Key]) -> None:
+        statuses: dict[ObjectRef, Status | None] = {}
+        problems: dict[ObjectRef, tuple[Problem, ...]] = {}
+        for ref in news.refs:
+            plan = self.register.plans.get(ref)
+            statuses[ref] = plan.status if plan else None
+            problems[ref] = plan.problems if plan else ()
+        counted = {(each.namespace, each.gateway) for each in news.counted}
+        for key in gateways | counted:
+            ref = ObjectRef(self._cluster.name, "Gateway", *key)
+            front = self._gateways.get(key)
+            statuses[ref] = self._gateway_status(front) if front else None
+            problems[ref] = front.problems if front else self._orphan(ref, key)
+        if old.gateway_classes is not self._cluster.gateway_classes:
+            self._tell_classes(statuses, problems)
+        self.statuses = _patch(self.statuses, statuses)
+        self.problems = _patch(self.problems, {ref: each or None for ref, each in problems.items()})
+
+    def _tell_classes(
+        self, statuses: dict[ObjectRef, Status | None], problems: dict[ObjectRef, tuple[Problem, ...]]
+    ) -> None:
+        for ref in [each for each in self.statuses if each.kind == "GatewayClass"]:
+            statuses[ref], problems[ref] = None, ()
+        for name, each in our_classes(self._cluster).items():
+            if each is not None:
+                ref = ObjectRef(self._cluster.name, "GatewayClass", "", name)
+                said = class_conditions(each)
+                statuses[ref], problems[ref] = PolicyStatus(said), conditions.problems(ref, said)
+        for key in self._others:
+            ref = ObjectRef(self._cluster.name, "Gateway", *key)
+            problems[ref] = self._orphan(ref, key)
+
+    def _orphan(self, ref: ObjectRef, key: Key) -> tuple[Problem, ...]:
+        """A Gateway of a class that nobody defined; of another controller's class it is none of our business."""
+        gateway = self._cluster.gateways.get(key)
+        if gateway is None:
+            return ()
+        wanted = gateway.spec.gateway_class_name
+        if any(name == wanted for _, name in self._cluster.gateway_classes):
+            return ()
+        return (conditions.problem(ref, "NoSuchClass", f"GatewayClass {wanted} does not exist; Flota's own is flota"),)
+
+    def _gateway_status(self, gateway: GatewayFront) -> GatewayStatus:
+        listed = tuple(
+            ListenerStatus(
+                name=front.id.listener,
+                attached_routes=self.register.attached[front.id],
+                supported_kinds=tuple((GATEWAY_GROUP, kind) for kind in front.kinds),
+                conditions=front.conditions,
+                socket=next(iter(front.sockets), None),
+            )
+            for front in gateway.fronts
+        )
+        return GatewayStatus(gateway.addresses, gateway.conditions, listed)
+
+    def _assemble(self) -> None:
+        cluster = self._cluster
+        if not self._gateways:
+            self.proxy = None
+            return
+        given = (self._secrets, self._stores.secrets)
+        secrets = self.proxy.secrets if self.proxy and self._given == given else {**given[0], **given[1]}
+        self._given = given
+        parts = (self._listeners, self._tables, self._stores.backends, self._stores.endpoints, secrets)
+        if self.proxy and all(
+            new is old
+            for new, old in zip(
+                parts,
+                (self.proxy.listeners, self.proxy.tables, self.proxy.backends, self.proxy.endpoints, self.proxy.secrets),
+                strict=True,
+            )
+        ) and (self.proxy.region, self.proxy.zone) == (cluster.region, cluster.zone or ""):
+            return
+        self.proxy = ProxyPlan(cluster.name, cluster.region, cluster.zone or "", *parts)
+
+
+def _same(old: T | None, new: T) -> T:
+    """The old object if the new one says the same."""
+    return old if old is not None and old == new else new
+
+
+def _patch(held: Mapping[ObjectRef, T], changes: Mapping[ObjectRef, T | None]) -> Mapping[ObjectRef, T]:
+    """The mapping with these entries replaced (None = removed); the same object when nothing differs."""
+    differing = {key: value for key, value in changes.items() if held.get(key) != value}
+    if not differing:
+        return held
+    fresh = {key: value for key, value in held.items() if key not in differing}
+    fresh |= {key: value for key, value in differing.items() if value is not None}
+    return fresh
+
+
+def _differing_namespaces(old: Mapping[Key, Namespace], new: Mapping[Key, Namespace]) -> set[str]:
+    if old is new:
+        return set()
+    both = old.keys() | new.keys()
+    return {key[1] for key in both if old.get(key) is not new.get(key)}

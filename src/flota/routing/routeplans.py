@@ -1,0 +1,210 @@
+"""One route planned by itself: what it adds to which listener, and what it is told about itself."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from flota.fleet.core import Namespace
+from flota.fleet.meta import Condition, Key
+from flota.fleet.policy import ReferenceGrant
+from flota.fleet.problem import Problem
+from flota.fleet.references import GATEWAY_GROUP, ParentReference
+from flota.fleet.routes import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute, UDPRoute
+from flota.plan import ObjectRef, ParentStatus, RouteSource, RouteStatus, WeightedBackend
+from flota.routing import conditions
+from flota.routing.ages import Age, age
+from flota.routing.asks import Answer, Ask, Hint
+from flota.routing.attach import Attachment, attach
+from flota.routing.fronts import Front, FrontId, GatewayFront
+from flota.routing.listeners import Fault
+from flota.routing.references import RouteKind, Scope, backends
+from flota.routing.rules import Arrival, Ranked, Rules, depends_on_arrival, plan_rules
+
+Route = HTTPRoute | GRPCRoute | TLSRoute | TCPRoute | UDPRoute
+
+
+class Piece(Struct, frozen=True):
+    """What a route adds to one listener for one of its hostnames (`*` = it has none): entries of an HTTP route, or the
+    backends of one that carries bytes."""
+
+    front: FrontId
+    hostname: str
+    ref: ObjectRef
+    age: Age
+    entries: tuple[Ranked, ...] = ()
+    backends: tuple[WeightedBackend, ...] = ()
+    source: RouteSource | None = None
+
+
+class RoutePlan(Struct, frozen=True):
+    """A route as planned. `asks`: all it refers to; `uses`: those that traffic may take."""
+
+    ref: ObjectRef
+    status: RouteStatus
+    problems: tuple[Problem, ...]
+    attached: tuple[FrontId, ...]
+    pieces: tuple[Piece, ...]
+    asks: frozenset[Ask]
+    uses: frozenset[Ask]
+
+
+class Surroundings(Struct, frozen=True):
+    """What of a cluster a route's plan depends on. `gateways`: those of ours; `others`: that exist but are not."""
+
+    cluster: str
+    gateways: Mapping[Key, GatewayFront]
+    others: frozenset[Key]
+    namespaces: Mapping[Key, Namespace]
+    grants: Mapping[Key, ReferenceGrant]
+    answer: Callable[[Ask], Answer]
+
+
+class _Draft:
+    """A route plan in the making."""
+
+    def __init__(self, around: Surroundings, route: Route, kind: RouteKind) -> None:
+        meta = route.metadata
+        self.around = around
+        self.route = route
+        self.kind: RouteKind = kind
+        self.ref = ObjectRef(around.cluster, kind, meta.namespace, meta.name)
+        self.age = age(meta)
+        self.asks: set[Ask] = set()
+        self.scope = Scope(kind, meta.namespace, meta.name, around.grants, self._answer)
+        self.parents: list[ParentStatus] = []
+        self.pieces: dict[tuple[FrontId, str], Piece] = {}
+        self.attached: dict[FrontId, None] = {}
+        self.tables: dict[str, None] = {}
+        self.problems: dict[tuple[str, str], Problem] = {}
+        self._rules: dict[Arrival, Rules] = {}
+        self._streams: dict[Hint, tuple[tuple[WeightedBackend, ...], tuple[Fault, ...]]] = {}
+
+    def _answer(self, ask: Ask) -> Answer:
+        self.asks.add(ask)
+        return self.around.answer(ask)
+
+    def trouble(self, reason: str, message: str) -> None:
+        """Note a problem that no condition tells."""
+        self.problems.setdefault((reason, message), conditions.problem(self.ref, reason, message))
+
+    def rules(self, front: Front) -> Rules:
+        """The rules as requests to that listener meet them. Without redirects they are the same everywhere."""
+        assert isinstance(self.route, HTTPRoute | GRPCRoute)  # noqa: S101
+        arrival = Arrival(front.scheme, front.port) if depends_on_arrival(self.route) else Arrival("http", 80)
+        if arrival not in self._rules:
+            self._rules[arrival] = plan_rules(self.scope, self.route, arrival)
+        return self._rules[arrival]
+
+    def stream(self, front: Front) -> tuple[tuple[WeightedBackend, ...], tuple[Fault, ...]]:
+        """The backends of a route that carries bytes, and what does not resolve. Only the first rule can ever be taken."""
+        assert not isinstance(self.route, HTTPRoute | GRPCRoute)  # noqa: S101
+        hint: Hint = "UDP" if front.protocol == "UDP" else "TLS" if front.protocol == "TLS" and not front.tls else "TCP"
+        if hint not in self._streams:
+            rule = self.route.spec.rules[0]
+            held = backends(self.scope, rule.backend_refs, rule.name, hint)
+            self._streams[hint] = (held.weighted, tuple(dict.fromkeys(held.faults)))
+        return self._streams[hint]
+
+
+def plan_route(around: Surroundings, route: Route, kind: RouteKind) -> RoutePlan:
+    """Plan one route. Whatever is wrong with it stays with it."""
+    draft = _Draft(around, route, kind)
+    for parent in route.spec.parent_refs:
+        gateway = _gateway(draft, parent)
+        if gateway is not None:
+            _plan_parent(draft, parent, gateway)
+    if route.spec.use_default_gateways == "All":
+        draft.trouble("UnsupportedValue", "useDefaultGateways is not supported yet: name the Gateway in parentRefs")
+    asks = frozenset(draft.asks)
+    return RoutePlan(
+        ref=draft.ref,
+        status=RouteStatus(tuple(draft.parents), tuple(sorted(draft.tables))),
+        problems=tuple(draft.problems.values()),
+        attached=tuple(draft.attached),
+        pieces=tuple(draft.pieces.values()),
+        asks=asks,
+        uses=asks if draft.pieces else frozenset(),
+    )
+
+
+def _gateway(draft: _Draft, parent: ParentReference) -> GatewayFront | None:
+    """The Gateway a parentRef names, if it is ours."""
+    if (parent.group, parent.kind) != (GATEWAY_GROUP, "Gateway"):
+        text = f"parent {parent.kind} {parent.name} is not supported yet: only Gateways are"
+        draft.trouble("UnsupportedValue", text)
+        return None
+    key = (parent.namespace or draft.ref.namespace, parent.name)
+    found = draft.around.gateways.get(key)
+    if found is None and key not in draft.around.others:
+        draft.trouble("NoMatchingParent", f"its parent, Gateway {key[0]}/{key[1]}, does not exist")
+    return found
+
+
+def _plan_parent(draft: _Draft, parent: ParentReference, gateway: GatewayFront) -> None:
+    around, meta = draft.around, draft.route.metadata
+    hosts = tuple(each.lower() for each in getattr(draft.route.spec, "hostnames", ()))
+    found, fault = attach(parent, gateway, draft.kind, meta.namespace, hosts, around.namespaces)
+    # A route that is not attached is told of its references too: what the API server shows should not hang on the order of repairs.
+    sample = found[0].front if found else next((each for each in gateway.fronts if draft.kind in each.kinds), None)
+    rules = draft.rules(sample) if sample and draft.kind in ("HTTPRoute", "GRPCRoute") else None
+    faults = rules.faults if rules else draft.stream(sample)[1] if sample else ()
+    dropped = rules.dropped if rules else {}
+    if fault is None and dropped and len(dropped) == len(draft.route.spec.rules):
+        fault = Fault("UnsupportedValue", _rules_text(dropped))
+    said = _conditions(meta.generation, fault, faults, dropped)
+    where = f"Gateway {gateway.ref.namespace}/{gateway.ref.name}"
+    draft.parents.append(ParentStatus(*gateway.key, parent.section_name, parent.port, said))
+    for problem in conditions.problems(draft.ref, said):
+        draft.problems.setdefault((problem.reason, problem.message), problem)
+    for note in rules.notes if rules else ():
+        draft.trouble("UnsupportedValue", note)
+    if fault is None:
+        _idle(draft, found, where)
+        for each in found:
+            _contribute(draft, each)
+
+
+def _idle(draft: _Draft, found: tuple[Attachment, ...], where: str) -> None:
+    if not any(each.front.addresses for each in found):
+        draft.trouble("ListenerNotServed", f"no listener of {where} that it is attached to is served")
+
+
+def _contribute(draft: _Draft, attachment: Attachment) -> None:
+    front = attachment.front
+    draft.attached[front.id] = None
+    if not front.addresses:
+        return
+    http = draft.kind in ("HTTPRoute", "GRPCRoute")
+    draft.tables.update(dict.fromkeys([front.table] if http else front.sockets))
+    for hostname in attachment.hostnames:
+        piece = Piece(front.id, hostname, draft.ref, draft.age)
+        if http:
+            piece = Piece(front.id, hostname, draft.ref, draft.age, entries=draft.rules(front).entries)
+        else:
+            rule = draft.route.spec.rules[0]
+            source = RouteSource(draft.kind, draft.ref.namespace, draft.ref.name, 0, rule_name=rule.name)
+            piece = Piece(front.id, hostname, draft.ref, draft.age, backends=draft.stream(front)[0], source=source)
+        draft.pieces[front.id, hostname] = piece
+
+
+def _conditions(
+    generation: int, fault: Fault | None, faults: tuple[Fault, ...], dropped: Mapping[int, str]
+) -> tuple[Condition, ...]:
+    said = [
+        conditions.false("Accepted", generation, fault.reason, fault.message)
+        if fault
+        else conditions.true("Accepted", generation)
+    ]
+    if faults:
+        text = "; ".join(dict.fromkeys(each.message for each in faults))
+        said.append(conditions.false("ResolvedRefs", generation, faults[0].reason, text))
+    else:
+        said.append(conditions.true("ResolvedRefs", generation))
+    if dropped and fault is None:
+        text = f"Dropped Rule: {_rules_text(dropped)}"
+        said.append(conditions.true("PartiallyInvalid", generation, "UnsupportedValue", text))
+    return tuple(said)
+
+
+def _rules_text(dropped: Mapping[int, str]) -> str:
+    return "; ".join(f"rule {index + 1}: {text}" for index, text in dropped.items())

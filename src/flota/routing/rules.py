@@ -1,0 +1,164 @@
+"""Rules of HTTPRoutes and GRPCRoutes → entries of a route table."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from msgspec import Struct
+
+from flota.fleet.routes import GRPCRoute, GRPCRouteMatch, GRPCRouteRule, HTTPRoute, HTTPRouteRule
+from flota.fleet.values import milliseconds
+from flota.plan import Forward, Match, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource
+from flota.routing.asks import Answer
+from flota.routing.filters import Effects, effects, redirect
+from flota.routing.listeners import Fault
+from flota.routing.matches import (
+    Precedence,
+    bad_expression,
+    grpc_match,
+    grpc_precedence,
+    http_match,
+    http_precedence,
+)
+from flota.routing.references import Backends, Scope, backends, mirrors
+
+HEDGE_SHARE = 80
+"""Percent of the request's time limit; a second attempt that starts later would have no time left."""
+
+
+class Ranked(Struct, frozen=True):
+    """An entry and its precedence within one hostname; what sorts first takes the request. gRPC calls come before other
+    requests: their entries only take calls."""
+
+    precedence: tuple[bool, Precedence]
+    entry: RouteEntry
+
+
+class Rules(Struct, frozen=True):
+    """All rules of a route for one listener's scheme and port.
+
+    `dropped`: what is wrong with rules that can't be done, by index. `faults`: references that don't resolve.
+    """
+
+    entries: tuple[Ranked, ...]
+    dropped: dict[int, str]
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
+    """Fields without effect."""
+
+
+class Arrival(Struct, frozen=True):
+    """How requests come in: scheme and port of the listener."""
+
+    scheme: str
+    port: int
+
+
+def depends_on_arrival(route: HTTPRoute | GRPCRoute) -> bool:
+    """Whether entries differ by listener: redirects name its port."""
+    return any(each.type == "RequestRedirect" for rule in route.spec.rules for each in rule.filters)
+
+
+def plan_rules(scope: Scope, route: HTTPRoute | GRPCRoute, arrival: Arrival) -> Rules:
+    """The entries of all rules, in the order of the rules."""
+    entries: list[Ranked] = []
+    dropped: dict[int, str] = {}
+    faults: list[Fault] = []
+    notes: list[str] = []
+    rules: tuple[HTTPRouteRule | GRPCRouteRule, ...] = route.spec.rules or (GRPCRouteRule(),)
+    for index, rule in enumerate(rules):
+        changes = effects(rule.filters)
+        ranked, wrong = _matches(rule)
+        held = backends(scope, rule.backend_refs, rule.name, "HTTP" if isinstance(rule, HTTPRouteRule) else "GRPC")
+        faults += held.faults
+        unsupported = (*changes.unsupported, *held.unsupported)
+        if unsupported:
+            wrong = f"filters that are not supported: {', '.join(dict.fromkeys(unsupported))}; answered 500"
+            # ExternalAuth and the like guard what is behind: without them nothing may pass, not even to a wider rule.
+            action: Forward | Redirect | Respond = Respond(500)
+        else:
+            action, more = _action(scope, rule, changes, held, arrival)
+            faults += more
+        if wrong:
+            dropped[index] = wrong
+        if rule.session_persistence:
+            notes.append(f"rule {index + 1}: sessionPersistence is not supported yet and has no effect")
+        make = partial(_entry, scope, rule, index, changes, action)
+        entries += [Ranked(precedence, make(match, at)) for precedence, match, at in ranked]
+    return Rules(tuple(entries), dropped, tuple(dict.fromkeys(faults)), tuple(notes))
+
+
+def _entry(
+    scope: Scope,
+    rule: HTTPRouteRule | GRPCRouteRule,
+    index: int,
+    changes: Effects,
+    action: Forward | Redirect | Respond,
+    match: Match,
+    at: int,
+) -> RouteEntry:
+    source = RouteSource(scope.kind, scope.namespace, scope.name, index, at, rule.name)
+    return RouteEntry(source, match, action, changes.request_headers, changes.response_headers)
+
+
+def _matches(
+    rule: HTTPRouteRule | GRPCRouteRule,
+) -> tuple[tuple[tuple[tuple[bool, Precedence], Match, int], ...], str | None]:
+    """(precedence, match, index) of every good match, and what is wrong with a bad one. A bad one drops the rule."""
+    found: list[tuple[tuple[bool, Precedence], Match, int]] = []
+    if isinstance(rule, HTTPRouteRule):
+        for at, http in enumerate(rule.matches):
+            match = http_match(http)
+            found.append(((True, http_precedence(match)), match, at))
+    else:
+        for at, grpc in enumerate(rule.matches or (GRPCRouteMatch(),)):
+            found.append(((False, grpc_precedence(grpc)), grpc_match(grpc), at))
+    wrong = next(filter(None, (bad_expression(match) for _, match, _ in found)), None)
+    return (() if wrong else tuple(found)), wrong
+
+
+def _action(
+    scope: Scope, rule: HTTPRouteRule | GRPCRouteRule, changes: Effects, held: Backends, arrival: Arrival
+) -> tuple[Forward | Redirect | Respond, tuple[Fault, ...]]:
+    if changes.redirect:
+        return redirect(changes.redirect, arrival.scheme, arrival.port), ()
+    grpc = isinstance(rule, GRPCRouteRule)
+    if not held.answers:
+        # No backends, none that resolves, or all of weight 0: 500, for gRPC UNAVAILABLE, which Envoy makes of a 503.
+        return Respond(503 if grpc else 500), ()
+    copies, faults = mirrors(scope, changes, rule.name, "GRPC" if grpc else "HTTP")
+    timeouts = None if isinstance(rule, GRPCRouteRule) else rule.timeouts
+    limit = milliseconds(timeouts.request) if timeouts and timeouts.request else None
+    each_try = milliseconds(timeouts.backend_request) if timeouts and timeouts.backend_request else None
+    forward = Forward(
+        backends=held.weighted,
+        timeout_ms=limit,
+        try_timeout_ms=each_try,
+        retry=None if isinstance(rule, GRPCRouteRule) else _retry(rule),
+        replay=_replay(held.answers),
+        hedge_ms=_hedge(held.answers, limit),
+        sick=all(each.sick for each in held.answers),
+        rewrite=changes.rewrite,
+        mirrors=copies,
+    )
+    return forward, faults
+
+
+def _retry(rule: HTTPRouteRule) -> Retry | None:
+    asked = rule.retry
+    if asked is None:
+        return None
+    return Retry(asked.codes, asked.attempts, milliseconds(asked.backoff) if asked.backoff else None)
+
+
+def _replay(answers: Iterable[Answer]) -> Replay:
+    """Which backend gets a request is drawn before anything is known of it: what one forbids none may do."""
+    return min((each.replay for each in answers), key=("None", "Idempotent", "All").index)
+
+
+def _hedge(answers: Iterable[Answer], limit_ms: int | None) -> int | None:
+    """After how long a second attempt starts: not before the slowest backend's, none until all are known."""
+    known = [each.per_try_ms for each in answers]
+    slowest = max((each for each in known if each is not None), default=None)
+    if slowest is None or None in known:
+        return None
+    return min(slowest, limit_ms * HEDGE_SHARE // 100) if limit_ms else slowest

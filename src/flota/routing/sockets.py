@@ -1,0 +1,81 @@
+"""Listeners of Gateways and the pieces of byte-carrying routes → the sockets of a proxy."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from flota.plan import FilterChain, Listener
+from flota.routing.fronts import Front, FrontId
+from flota.routing.hostnames import ANY, intersect, most_specific, specificity
+from flota.routing.routeplans import Piece
+
+Pieces = Mapping[FrontId, Iterable[Piece]]
+
+
+def group(fronts: Iterable[Front]) -> dict[str, tuple[Front, ...]]:
+    """Served listeners by the name of their socket."""
+    found: defaultdict[str, list[Front]] = defaultdict(list)
+    for front in fronts:
+        for socket in front.sockets:
+            found[socket].append(front)
+    return {name: tuple(each) for name, each in found.items()}
+
+
+def listener(name: str, fronts: tuple[Front, ...], pieces: Pieces) -> Listener:
+    """One socket with the chains of all listeners that share it."""
+    transport, rest = name.split("/", 1)
+    address = rest.rpartition("/")[0]
+    chains: dict[str, FilterChain] = {}
+    for front in fronts:
+        for each in _chains(front, fronts, tuple(pieces.get(front.id, ()))):
+            chains[each.name] = each
+    return Listener(
+        name=name,
+        address=address,
+        port=fronts[0].port,
+        protocol="UDP" if transport == "udp" else "TCP",
+        chains=tuple(chains[each] for each in sorted(chains)),
+        gateways=tuple(sorted({(front.id.namespace, front.id.gateway) for front in fronts})),
+    )
+
+
+def _chains(front: Front, fronts: tuple[Front, ...], pieces: tuple[Piece, ...]) -> Iterable[FilterChain]:
+    if front.protocol == "HTTP":
+        return (FilterChain("http", table=front.table),)
+    if front.protocol == "HTTPS":
+        return (FilterChain(f"https/{front.hostname}", _names(front.hostname), front.tls, table=front.table),)
+    if front.protocol == "TLS":
+        return _tls(front, fronts, pieces)
+    return (_carrying(front.protocol.lower(), (), front, _winner(pieces)),)
+
+
+def _tls(front: Front, fronts: tuple[Front, ...], pieces: tuple[Piece, ...]) -> Iterable[FilterChain]:
+    """A chain for each server name. One for the listener's own is always there: it refuses what no route takes, and keeps
+    wider listeners of the port out."""
+    by_domain: defaultdict[str, list[Piece]] = defaultdict(list)
+    by_domain[front.hostname] = []
+    for piece in pieces:
+        domain = intersect(front.hostname, piece.hostname)
+        if domain and most_specific(domain, (each.hostname for each in fronts)) == front.hostname:
+            by_domain[domain].append(piece)
+    for domain, held in by_domain.items():
+        yield _carrying(f"tls/{domain}", _names(domain), front, _winner(held))
+
+
+def _winner(pieces: Iterable[Piece]) -> Piece | None:
+    """Of several routes only one can have the connections: the most specific hostname, then the oldest route."""
+    return min(
+        pieces,
+        key=lambda piece: ([-each for each in specificity(piece.hostname)], piece.age, piece.ref),
+        default=None,
+    )
+
+
+def _carrying(name: str, names: tuple[str, ...], front: Front, piece: Piece | None) -> FilterChain:
+    """A chain that carries bytes; without backends it ends every connection at once."""
+    if piece is None:
+        return FilterChain(name, names, front.tls, backends=())
+    return FilterChain(name, names, front.tls, backends=piece.backends, source=piece.source)
+
+
+def _names(hostname: str) -> tuple[str, ...]:
+    return () if hostname == ANY else (hostname,)
