@@ -1,0 +1,1 @@
+"""Wiring: the only package that knows every other one."""

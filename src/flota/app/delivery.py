@@ -1,0 +1,77 @@
+"""Plans on their way to the proxies, and what came back: acknowledged, pending, refused."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from flota.clock import Clock
+from flota.envoy.ads import AdsServer
+from flota.envoy.encode import Encoder
+from flota.envoy.events import Ack, Event, Overdue, Refusal
+from flota.envoy.options import Options
+from flota.envoy.protos import load
+from flota.envoy.wire import Ref
+from flota.latest import Latest
+from flota.plan import Plan
+from flota.settings import Settings
+
+
+class Deliveries:
+    """Encodes what changed and hands it to the ADS server. `moves` wakes on every event of a proxy."""
+
+    def __init__(self, socket: Path, clock: Clock, settings: Settings, options: Callable[[str], Options]) -> None:
+        """`options` tells what the encoding for the proxy of a cluster depends on."""
+        self._protos = load()
+        self._options = options
+        self._encoders: dict[str, Encoder] = {}
+        self._clusters: frozenset[str] = frozenset()
+        self.moves: Latest[object] = Latest(object())
+        self.acknowledgements = 0
+        self.refusals = 0
+        self.overdue = 0
+        self.push_seconds: deque[float] = deque(maxlen=1000)
+        self.ads = AdsServer(socket, self._protos, clock, self._on_event, settings.needs_timeout_ms / 1000)
+
+    async def serve(self) -> None:
+        """Until cancelled."""
+        await self.ads.serve()
+
+    def publish(self, plan: Plan) -> None:
+        """Hand the plan to all proxies it has."""
+        for cluster, proxy in plan.proxies.items():
+            encoder = self._encoders.get(cluster)
+            if encoder is None:
+                encoder = self._encoders[cluster] = Encoder(self._protos, self._options(cluster))
+            self.ads.publish(cluster, encoder.snapshot(proxy))
+        for cluster in self._clusters - plan.proxies.keys():
+            self._encoders.pop(cluster, None)
+            self.ads.publish(cluster, {})
+        self._clusters = frozenset(plan.proxies)
+
+    def connected(self, cluster: str) -> bool:
+        """Whether the proxy follows us."""
+        return self.ads.connected(cluster) > 0
+
+    def pending(self, cluster: str) -> frozenset[str]:
+        """Names of the plan that the proxy has not acknowledged."""
+        return frozenset(self._names(cluster, self.ads.pending(cluster)))
+
+    def refused(self, cluster: str) -> Mapping[str, str]:
+        """Names of the plan whose newest content the proxy refused → its words."""
+        found = self.ads.refused(cluster)
+        return {name: said.message for ref, said in found.items() for name in self._names(cluster, {ref})}
+
+    def _names(self, cluster: str, refs: set[Ref]) -> set[str]:
+        encoder = self._encoders.get(cluster)
+        return set() if encoder is None else {encoder.plan_name(ref) for ref in refs}
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Ack):
+            self.acknowledgements += len(event.versions)
+            self.push_seconds.append(event.seconds)
+        elif isinstance(event, Refusal):
+            self.refusals += 1
+        elif isinstance(event, Overdue):
+            self.overdue += 1
+        self.moves.set(object())

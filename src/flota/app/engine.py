@@ -1,0 +1,222 @@
+"""The running Flota: sources → fleet → plan → proxies and pods → what was observed → back.
+
+Every part has one task with a name in one group; when one ends by a bug, all end. Cancelling the engine leaves proxies and pods running:
+they are found again by the next one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from flota.app.addresses import GatewayAddresses
+from flota.app.delivery import Deliveries
+from flota.app.kept import Kept
+from flota.clock import Clock
+from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version
+from flota.envoy.options import Options
+from flota.fleet.drain import Drain
+from flota.fleet.fleet import Fleet
+from flota.fleet.problem import Problem
+from flota.fleet.signals import Signals
+from flota.latest import Latest
+from flota.local import logs
+from flota.local.addresses import Addresses
+from flota.local.endpoints import endpoint_slices
+from flota.local.pods import Pods
+from flota.local.process import Runner
+from flota.local.proxies import Proxies
+from flota.local.proxyspec import ProxySpec, proxy_paths
+from flota.local.state import StateFolder
+from flota.observe.observer import Observer
+from flota.plan import Plan
+from flota.routing.planner import Planner
+from flota.settings import Settings
+from flota.sources.source import FolderSource
+
+SAVE_EVERY_S = 1.0
+"""What was learnt is kept on disk at most this often."""
+LOGS_EVERY_S = 30.0
+EMPTY = Plan(proxies={}, statuses={}, problems=())
+
+
+class Engine:
+    """One fleet folder, running."""
+
+    def __init__(self, folder: Path, state: StateFolder, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.state = state
+        self.problems: list[Problem] = []
+        """What stands on disk and could not be used."""
+        kept = self._kept()
+        self.plan: Latest[Plan] = Latest(EMPTY)
+        self.planned: Fleet | None = None
+        """The fleet that `plan` is of; None before the first one was read."""
+        self.signals: Latest[Signals] = Latest(kept.signals())
+        self.drains: Latest[tuple[Drain, ...]] = Latest(kept.drains)
+        self.source = FolderSource(folder, kept.memory, clock)
+        self.source.drains.set(kept.drains)
+        self.source.signals.set(self.signals.get())
+        runner = Runner(state.processes, state.identity)
+        adopted, ended = runner.adopt()
+        self._addresses = Addresses(state)
+        self.gateway_addresses = GatewayAddresses(self._addresses)
+        self.proxies = Proxies(state, runner, clock, adopted)
+        self.pods = Pods(state, runner, self._addresses, clock, adopted, ended, drain_ms=settings.drain_ms)
+        self.deliveries = Deliveries(state.sockets / "ads", clock, settings, self._options)
+        self.observer = Observer(self.fetch, self.plan, self.signals, clock, settings)
+        self._planner = Planner()
+        self._adopted = frozenset(self.proxies.adopted())
+        self.started = clock.now()
+        self.plans = 0
+        self.plan_seconds = 0.0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, part in {
+                "ads": self.deliveries.serve(),
+                "sources": self.source.run(),
+                "plan": self._plan(),
+                "pods wanted": self._want_pods(),
+                "pods": self.pods.run(),
+                "endpoints": self._give_endpoints(),
+                "proxies": self.proxies.run(),
+                "observe": self.observer.run(),
+                "signals": self._give_signals(),
+                "drains": self._give_drains(),
+                "keep": self._keep(),
+                "logs": self._rotate_logs(),
+            }.items():
+                tasks.create_task(part, name=name)
+
+    async def stop(self) -> None:
+        """End everything that was started, in good order: proxies drain first, then pods. `run` must be running."""
+        await self.proxies.stop_all(self.settings.drain_ms / 1000)
+        await self.pods.stop_all()
+
+    async def fetch(self, cluster: str, target: str) -> bytes:
+        """A look at the admin interface of a cluster's proxy. Raises ConnectionError."""
+        return (await self.proxies.admin(cluster).get(target)).body
+
+    async def _plan(self) -> None:
+        await self._first_read()
+        async for fleet in self.source.fleet.follow():
+            running = self._adopted | self.proxies.states.get().keys()
+            addresses = self.gateway_addresses.of(fleet, running)
+            self.source.addresses.set(addresses)
+            if addresses is not fleet.addresses:
+                continue  # the next fleet has them
+            began = self.clock.monotonic()
+            plan = self._planner.plan(fleet)
+            self.plans, self.plan_seconds = self.plans + 1, self.plan_seconds + self.clock.monotonic() - began
+            self.planned = fleet
+            self.deliveries.publish(plan)
+            self.plan.set(plan)
+            self.proxies.want({cluster: self._proxy(fleet, cluster) for cluster in plan.proxies})
+
+    async def _first_read(self) -> None:
+        """Until the whole folder was read: before that nothing is planned, so that nothing that runs is taken away."""
+        while not self.source.ready.get():
+            await self.source.ready.changed()
+
+    def _options(self, cluster: str) -> Options:
+        return Options(settings=self.settings, access_log=str(self.state.logs / f"access-{cluster}.log"))
+
+    def _proxy(self, fleet: Fleet, cluster: str) -> ProxySpec:
+        paths = proxy_paths(self.state, cluster)
+        member = fleet.clusters[cluster]
+        return ProxySpec(
+            cluster=cluster,
+            envoy=envoy_path(),
+            version=envoy_version(),
+            bootstrap=bootstrap(
+                cluster=cluster,
+                region=member.region,
+                zone=member.zone or "",
+                ads=self.state.sockets / "ads",
+                admin=paths.admin,
+            ),
+            concurrency=self.settings.envoy_concurrency,
+            log_level=self.settings.envoy_log_level,
+        )
+
+    async def _want_pods(self) -> None:
+        await self._first_read()
+        async for fleet in self.source.fleet.follow():
+            self.pods.want(fleet.clusters)
+
+    async def _give_endpoints(self) -> None:
+        """Pods that are ready are endpoints; looked at again when pods or Services change."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_pods(), name="endpoints of pods")
+            async for fleet in self.source.fleet.follow():
+                self._set_slices(fleet)
+
+    async def _follow_pods(self) -> None:
+        async for _ in self.pods.states.follow():
+            self._set_slices(self.source.fleet.get())
+
+    def _set_slices(self, fleet: Fleet) -> None:
+        states = self.pods.states.get()
+        found = {name: endpoint_slices(cluster, states) for name, cluster in fleet.clusters.items()}
+        if found != self.source.slices.get():
+            self.source.slices.set(found)
+
+    async def _give_signals(self) -> None:
+        async for signals in self.signals.follow():
+            self.source.signals.set(signals)
+
+    async def _give_drains(self) -> None:
+        while True:
+            now = self.clock.now()
+            live = tuple(drain for drain in self.drains.get() if drain.until > now)
+            if live != self.drains.get():
+                self.drains.set(live)
+            self.source.drains.set(live)
+            # A clock that jumps is noticed within a minute.
+            wait = min((min(60.0, (drain.until - now).total_seconds()) for drain in live), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self.drains.changed()
+
+    async def _keep(self) -> None:
+        """Keep the last good state on disk, shortly after it changed."""
+        await self._first_read()
+        last: Kept | None = None
+        async for _ in self.source.fleet.follow():
+            await asyncio.sleep(SAVE_EVERY_S)
+            kept = self._worth_keeping()
+            if kept != last:
+                self._save(kept)
+                last = kept
+
+    def keep_now(self) -> None:
+        """Keep what must not be lost at once (a drain)."""
+        self._save(self._worth_keeping())
+
+    def _worth_keeping(self) -> Kept:
+        learnt = sorted((cluster, label, ms) for (cluster, label), ms in self.signals.get().per_try.items())
+        return Kept(self.source.memory(), self.drains.get(), tuple(learnt))
+
+    def _save(self, kept: Kept) -> None:
+        problem = self.state.save("kept", kept)
+        self.problems = [each for each in self.problems if each.kind != "State"] + ([problem] if problem else [])
+
+    def _kept(self) -> Kept:
+        kept = self.state.load("kept", Kept)
+        if isinstance(kept, Problem):
+            self.problems.append(kept)
+            return Kept()
+        return kept or Kept()
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOGS_EVERY_S)
+            for path in (*self.proxies.log_paths(), *self.pods.log_paths()):
+                logs.rotate(path)
+
+    def where(self) -> Mapping[str, str]:
+        """Paths that people may want to know."""
+        return {"state": str(self.state.root), "logs": str(self.state.logs)}

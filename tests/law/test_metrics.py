@@ -1,0 +1,28 @@
+"""docs/metrics.md lists exactly the metrics that there are."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+from flota.app.engine import EMPTY
+from flota.app.metrics import render_metrics
+from flota.fleet.signals import Signals
+from flota.latest import Latest
+from flota.local.pods import PodState  # noqa: F401 - the shape that `pods` below stands for
+
+ROOT = Path(__file__).parents[2]
+
+
+def engine() -> SimpleNamespace:
+    deliveries = SimpleNamespace(acknowledgements=1, refusals=0, overdue=0, connected=lambda _: True)
+    return SimpleNamespace(
+        plan=Latest(EMPTY), planned=None, source=SimpleNamespace(problems=Latest(())), drains=Latest(()), plans=1, plan_seconds=0.1,
+        proxies=SimpleNamespace(states=Latest({})), deliveries=deliveries, signals=Latest(Signals()), pods=SimpleNamespace(states=Latest(())),
+    )
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists():
+    text = render_metrics(engine()).decode()  # type: ignore[arg-type]
+    families = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(flota_\w+)` \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    assert families == documented
