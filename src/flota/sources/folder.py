@@ -5,9 +5,9 @@ little at a time; nothing here waits or watches.
 """
 
 import os
+import pathlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -18,9 +18,10 @@ from flota.fleet.problem import Problem
 from flota.sources import files
 from flota.sources.assemble import Assembler, Given
 from flota.sources.files import Listing, Stamp
-from flota.sources.layout import Layout, layout_of
+from flota.sources.layout import layout_of
 from flota.sources.memory import SourceMemory
 from flota.sources.objects import TOP, ObjectTable
+from flota.sources.positions import Path
 from flota.sources.readings import FileReading, read_file
 from flota.sources.yaml import Flaw, Steps, finish
 
@@ -28,33 +29,45 @@ from flota.sources.yaml import Flaw, Steps, finish
 class Folder:
     """The folder at `root`."""
 
-    def __init__(self, root: Path, memory: SourceMemory) -> None:
+    def __init__(self, root: pathlib.Path, memory: SourceMemory) -> None:
         self.root = root
         self.table = ObjectTable(memory)
-        self.layout = Layout()
-        self.links: dict[str, tuple[str, ...]] = {}
-        """Folder that was listed → the links in it and below."""
+        self.layout = layout_of(None)
+        self._set: ClusterSet | None = None
+        self._links: set[str] = set()
         self._assembler = Assembler()
         self._stamps: dict[str, Stamp] = {}
-        self._flaws: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._flaws: dict[str, str] = {}
         self._problems: tuple[Problem, ...] = ()
 
     def tops(self) -> tuple[str, ...]:
         """The folders to list: the top (not deep), and those of the clusters."""
         return (TOP, *self.layout.folders())
 
+    def parents(self) -> tuple[str, ...]:
+        """The folders between the top and those of the clusters: nothing in them is read, but they may come and go."""
+        return tuple({folder.rsplit("/", n)[0] for folder in self.layout.folders() for n in range(1, folder.count("/") + 1)})
+
+    def affected(self, folder: str) -> tuple[str, ...]:
+        """What to list when that folder came or went: itself, or the clusters' folders in it."""
+        if any(top and (folder == top or folder.startswith(top + "/")) for top in self.tops()):
+            return (folder,)
+        return tuple(top for top in self.tops() if not folder or top.startswith(folder + "/"))
+
     def list(self, folder: str) -> Steps[Listing]:
         """What lies in a folder now; the top itself is not listed deep."""
-        obstacle = _link_in(self.root, folder)
+        obstacle = _obstacle(self.root, folder)
         if obstacle:
-            return Listing({}, flaws=((folder, obstacle),))
+            return Listing({}, flaws=((folder, obstacle),) if folder in self.tops() else ())
         listing = yield from files.list_tree(self.root, folder, deep=folder != TOP)
         return listing
 
     def compare(self, folder: str, listing: Listing) -> tuple[set[str], set[str]]:
         """(files to read, files that are gone) since the last time. Nothing is gone from a folder that can't be listed."""
-        self._flaws[folder] = listing.flaws
-        self.links[folder] = listing.links
+        for told in [told for told in self._flaws if told == folder or (folder and told.startswith(folder + "/"))]:
+            del self._flaws[told]
+        self._flaws.update(listing.flaws)
+        self._links = {link for link in self._links if not _lies_in(link, folder)} | set(listing.links)
         known = {path for path in self._stamps if _lies_in(path, folder)}
         news = {path for path, stamp in listing.files.items() if self._stamps.get(path) != stamp}
         gone = known - listing.files.keys()
@@ -64,6 +77,8 @@ class Folder:
 
     def read(self, path: str) -> Steps[FileReading | None]:
         """What the file says now; None when it is gone."""
+        if path not in self._stamps and len(self._stamps) >= files.MAX_FILES:
+            return FileReading(flaw=Flaw(1, 1, f"more than {files.MAX_FILES:,} manifests in the fleet; this one is not read"))
         data = files.read(self.root / path)
         if data is None:
             return None
@@ -75,12 +90,23 @@ class Folder:
     def put(self, path: str, reading: FileReading | None) -> None:
         """Take what the file says; it is in effect after `settle`."""
         clusters = self.clusters_of(path)
+        self._links.discard(path)
         if reading is None or not clusters:
             self._stamps.pop(path, None)
             self.table.drop(path)
             return
+        if (self.root / path).is_symlink():
+            self._links.add(path)
         self._stamps[path] = files.stamp_of(self.root / path)
         self.table.put(path, clusters, reading)
+
+    def is_link(self, path: str) -> bool:
+        """Whether the manifest is a link."""
+        return path in self._links
+
+    def knows(self, path: str) -> bool:
+        """Whether the file was read before."""
+        return path in self._stamps
 
     def clusters_of(self, path: str) -> tuple[str, ...]:
         """Whose objects the file holds; the top's for a file there, nobody's outside the clusters' folders."""
@@ -90,9 +116,10 @@ class Folder:
         """Put what was read into effect. The folders that have to be listed now, since the ClusterSet names them newly."""
         self.table.settle(now, hold=hold)
         before = self.tops()
-        layout = layout_of(self._cluster_set())
-        if layout != self.layout and (layout.members or not self.layout.members):
-            self.layout = layout
+        cluster_set = self._cluster_set()
+        if cluster_set is not self._set or not self.layout.name:
+            self._set = cluster_set
+            self.layout = layout_of(cluster_set)
             self._reassign()
             self.table.settle(now, hold=hold)
         return tuple(folder for folder in self.tops() if folder not in before)
@@ -101,17 +128,18 @@ class Folder:
         """The fleet that follows, and every problem. Both identical until something changes."""
         fleet, exports = self._assembler.assemble(self.layout, self.table.objects, given)
         problems = (
-            *(self.located(problem) for problem in (*self.layout.problems, *exports)),
+            *(self.located(problem, path) for path, problem in self.layout.faults),
+            *(self.located(problem) for problem in exports),
             *self._folder_problems(),
             *self.table.problems(),
         )
         self._problems = self._problems if self._problems == problems else problems
         return fleet, self._problems
 
-    def located(self, problem: Problem) -> Problem:
-        """The problem with the file and line of its object, where it has none."""
+    def located(self, problem: Problem, path: Path = ()) -> Problem:
+        """The problem with the file and line of its object (or of the field at `path` in it), where it has none."""
         cluster = TOP if problem.cluster is None or problem.kind == "ClusterSet" else problem.cluster
-        where = self.table.where(cluster, problem.kind, problem.namespace, problem.name)
+        where = self.table.where(cluster, problem.kind, problem.namespace, problem.name, path)
         if where is None or problem.file is not None:
             return problem
         return msgspec.structs.replace(problem, file=where[0], line=where[1])
@@ -132,9 +160,8 @@ class Folder:
                 self.table.move(path, clusters)
             else:
                 self.put(path, None)
-        for folder in set(self._flaws) - set(self.tops()):
-            del self._flaws[folder]
-            self.links.pop(folder, None)
+        tops = self.tops()
+        self._flaws = {at: why for at, why in self._flaws.items() if any(_lies_in(at, top) or at == top for top in tops)}
 
     def _folder_problems(self) -> Iterable[Problem]:
         found = self.table.objects(TOP, "ClusterSet")
@@ -142,11 +169,9 @@ class Folder:
             if name != self.layout.name:
                 message = f"there is a ClusterSet already, {self.layout.name}, which stays; a folder is one fleet: remove one"
                 yield self.located(Problem(None, "ClusterSet", "", name, "Duplicate", message))
-        for top, flaws in sorted(self._flaws.items()):
-            owners = self.layout.clusters_of(top + "/") if top else ()
-            for folder, why in flaws:
-                message = f"{folder or '.'}: {why}"
-                yield Problem(owners[0] if owners else None, "Folder", "", folder, "Unreadable", message, folder, None, retry=True)
+        for folder, why in sorted(self._flaws.items()):
+            owners = self.layout.clusters_of(folder + "/") if folder else ()
+            yield Problem(owners[0] if owners else None, "Folder", "", folder, "Unreadable", f"{folder or '.'}: {why}", folder)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -161,7 +186,7 @@ class Loaded(msgspec.Struct, frozen=True):
     """For `located` and `table.where`."""
 
 
-def load_folder(root: Path, memory: SourceMemory, now: datetime, given: Given | None = None) -> Loaded:
+def load_folder(root: pathlib.Path, memory: SourceMemory, now: datetime, given: Given | None = None) -> Loaded:
     """Read a whole folder at once, with nothing started. Never raises for what stands in it."""
     folder = Folder(root, memory)
     finish(load(folder, now))
@@ -174,8 +199,7 @@ def load(folder: Folder, now: datetime) -> Steps[None]:
     pending = [TOP]
     while pending:
         for top in pending:
-            listing = yield from folder.list(top)
-            news, gone = folder.compare(top, listing)
+            news, gone = folder.compare(top, (yield from folder.list(top)))
             for path in sorted(news):
                 folder.put(path, (yield from folder.read(path)))
             for path in sorted(gone):
@@ -187,7 +211,7 @@ def _lies_in(path: str, folder: str) -> bool:
     return path.startswith(folder + "/") if folder else "/" not in path
 
 
-def _link_in(root: Path, folder: str) -> str | None:
+def _obstacle(root: pathlib.Path, folder: str) -> str | None:
     """Why a cluster's folder is not to be listed: missing, or reached by a link."""
     at = root
     for part in folder.split("/") if folder else ():

@@ -6,6 +6,7 @@ import msgspec
 
 from flota.fleet.policy import ClusterSet, ClusterSetMember
 from flota.fleet.problem import Problem
+from flota.sources.positions import Path
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -23,7 +24,8 @@ class Layout(msgspec.Struct, frozen=True):
     name: str = ""
     members: tuple[Member, ...] = ()
     distances: Mapping[tuple[str, str], float] = {}
-    problems: tuple[Problem, ...] = ()
+    faults: tuple[tuple[Path, Problem], ...] = ()
+    """What is wrong with it, and with which field."""
 
     def folders(self) -> tuple[str, ...]:
         """The folders to read, each once, none inside another."""
@@ -39,23 +41,25 @@ def layout_of(cluster_set: ClusterSet | None) -> Layout:
     """The layout; a member that is named twice counts once, a `manifests` that leads outside is a problem of its member."""
     if cluster_set is None:
         message = "there is no ClusterSet at the top of the folder; `flota init` writes one to start from"
-        return Layout(problems=(Problem(None, "ClusterSet", "", "", "NoClusterSet", message),))
+        return Layout(faults=(((), Problem(None, "ClusterSet", "", "", "NoClusterSet", message)),))
     members: dict[str, Member] = {}
-    problems: list[Problem] = []
+    faults: list[tuple[Path, Problem]] = []
     for number, each in enumerate(cluster_set.spec.clusters):
         if each.name in members:
             message = f'spec.clusters[{number}].name: "{each.name}" is there already; the first one stays, rename this one'
-            problems.append(_problem(cluster_set, None, "DuplicateCluster", message))
+            at: Path = ("spec", "clusters", number, "name")
+            faults.append((at, _problem(cluster_set, None, "DuplicateCluster", message)))
             continue
         folder = _inside(each.manifests if each.manifests is not None else each.name)
         if folder is None:
-            problems.append(_problem(cluster_set, each.name, "InvalidManifests", _outside(number, each)))
+            at = ("spec", "clusters", number, "manifests")
+            faults.append((at, _problem(cluster_set, each.name, "InvalidManifests", _outside(number, each))))
         members[each.name] = Member(each.name, each.region, each.zone, folder)
     distances: dict[tuple[str, str], float] = {}
     for distance in cluster_set.spec.distances:
         one, other = distance.between
         distances[one, other] = distances[other, one] = distance.rtt
-    return Layout(cluster_set.metadata.name, tuple(members.values()), distances, tuple(problems))
+    return Layout(cluster_set.metadata.name, tuple(members.values()), distances, tuple(faults))
 
 
 def _inside(path: str) -> str | None:

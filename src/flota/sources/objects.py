@@ -19,6 +19,7 @@ from flota.fleet.meta import Key
 from flota.fleet.problem import Problem
 from flota.sources.documents import Chunk
 from flota.sources.memory import Remembered, SourceMemory
+from flota.sources.positions import Path, lines_of
 from flota.sources.readings import FileReading, Placed, Reading, read_document
 from flota.sources.yaml import Flaw, finish
 
@@ -128,14 +129,22 @@ class ObjectTable:
             self._listed = tuple(sorted(listed, key=lambda p: (p.file or "", p.line or 0, p.name, p.message)))
         return self._listed
 
-    def where(self, cluster: str, kind: str, namespace: str, name: str) -> tuple[str, int] | None:
-        """File and line of the object in effect. A cluster-scoped kind has an empty namespace."""
+    def where(self, cluster: str, kind: str, namespace: str, name: str, path: Path = ()) -> tuple[str, int] | None:
+        """File and line of the object in effect, or of the field at `path`. A cluster-scoped kind has an empty namespace."""
         for known in kinds.KINDS:
-            entry = self._entries.get(ObjectId(cluster, known.group, kind, namespace, name)) if known.kind == kind else None
-            claim = entry and next((c for c in self._claims_of(cluster, known, namespace, name) if c.path == entry.path), None)
-            if claim:
-                return claim.path, claim.placed.first_line
+            each = ObjectId(cluster, known.group, kind, namespace, name)
+            entry = self._entries.get(each) if known.kind == kind else None
+            if entry is None:
+                continue
+            for claim in self._claims.get(each, ()):
+                if claim.path == entry.path:
+                    text, line = claim.placed.reading.text, claim.placed.line - 1
+                    return claim.path, lines_of(text, (path,))[path] + line if path else claim.placed.first_line
         return None
+
+    def is_unreadable(self, path: str) -> bool:
+        """Whether the file could not be used when it was last read."""
+        return path in self._problems
 
     def ignored(self) -> Mapping[str, int]:
         """How many documents of foreign kinds there are, by `group/Kind`."""
@@ -147,9 +156,6 @@ class ObjectTable:
         return SourceMemory(
             tuple(Remembered(*each, e.path, e.reading.text, e.first_seen, e.generation) for each, e in self._entries.items())
         )
-
-    def _claims_of(self, cluster: str, known: kinds.Kind, namespace: str, name: str) -> Iterable[_Claim]:
-        return self._claims.get(ObjectId(cluster, known.group, known.kind, namespace, name), ())
 
     def _replace(self, path: str, file: _File | None) -> None:
         """Exchange a file's claims; one that it had before keeps its place in the order."""

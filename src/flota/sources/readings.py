@@ -119,7 +119,7 @@ def _admitted(reading: Reading, value: Value) -> Reading:
     return msgspec.structs.replace(
         reading,
         object=verdict.object if verdict.verdict == "admitted" else None,
-        ignored=verdict.verdict == "ignored",
+        ignored=verdict.verdict == "ignored" and not verdict.faults,
         faults=_with_lines(reading, verdict.faults),
     )
 
