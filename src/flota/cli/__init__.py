@@ -3,6 +3,6 @@
 
 def main() -> None:
     """Entry point of the `flota` command."""
-    from flota.cli.commands import app
+    from flota.cli.commands import run
 
-    app()
+    run()

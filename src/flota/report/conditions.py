@@ -35,8 +35,7 @@ def effective(view: View, ref: ObjectRef, status: Status) -> Parts:
     found = gateway_delivery(view, ref.cluster, status) if isinstance(status, GatewayStatus) else None
     since = view.since.get(ref, {})
     return tuple(
-        (part, tuple(_dated(since, part, _acknowledged(each, found)) for each in conditions))
-        for part, conditions in parts(status)
+        (part, tuple(_dated(since, part, _acknowledged(each, found)) for each in conditions)) for part, conditions in parts(status)
     )
 
 

@@ -14,8 +14,11 @@ from flota.report.view import View
 
 RouteKind = Literal["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"]
 ROUTE_FIELDS: tuple[tuple[RouteKind, str], ...] = (
-    ("HTTPRoute", "http_routes"), ("GRPCRoute", "grpc_routes"), ("TLSRoute", "tls_routes"),
-    ("TCPRoute", "tcp_routes"), ("UDPRoute", "udp_routes"),
+    ("HTTPRoute", "http_routes"),
+    ("GRPCRoute", "grpc_routes"),
+    ("TLSRoute", "tls_routes"),
+    ("TCPRoute", "tcp_routes"),
+    ("UDPRoute", "udp_routes"),
 )
 
 
@@ -91,13 +94,22 @@ def _gateway(view: View, ref: ObjectRef) -> GatewayRow:
     status = view.plan.statuses.get(ref)
     if not isinstance(status, GatewayStatus):
         return GatewayRow(
-            cluster=ref.cluster, namespace=ref.namespace, name=ref.name, addresses=(), programmed=None,
-            reason="OtherController", message="its GatewayClass is not one of Flota's", listeners=(),
+            cluster=ref.cluster,
+            namespace=ref.namespace,
+            name=ref.name,
+            addresses=(),
+            programmed=None,
+            reason="OtherController",
+            message="its GatewayClass is not one of Flota's",
+            listeners=(),
         )
     held = dict(effective(view, ref, status))
     bad = _first_bad(held[""], ("Accepted", "Programmed"))
     return GatewayRow(
-        cluster=ref.cluster, namespace=ref.namespace, name=ref.name, addresses=status.addresses,
+        cluster=ref.cluster,
+        namespace=ref.namespace,
+        name=ref.name,
+        addresses=status.addresses,
         programmed=_holds(held[""], "Programmed"),
         reason=bad.reason if bad is not None else "Programmed",
         message=bad.message if bad is not None else "",
@@ -108,7 +120,9 @@ def _gateway(view: View, ref: ObjectRef) -> GatewayRow:
 def _listener(name: str, attached: int, conditions: tuple[Condition, ...]) -> ListenerRow:
     bad = _first_bad(conditions, ("Conflicted", "Accepted", "ResolvedRefs", "Programmed"))
     return ListenerRow(
-        name=name, attached_routes=attached, programmed=_holds(conditions, "Programmed"),
+        name=name,
+        attached_routes=attached,
+        programmed=_holds(conditions, "Programmed"),
         reason=bad.reason if bad is not None else "Programmed",
     )
 
@@ -126,8 +140,13 @@ def _route(view: View, kind: RouteKind, ref: ObjectRef, problem: Problem | None)
     waits = found if found is not None and found.state in ("Pending", "Refused") else None
     said: Condition | Problem | Delivery | None = bad or problem or waits
     return RouteRow(
-        cluster=ref.cluster, kind=kind, namespace=ref.namespace, name=ref.name,
-        accepted=accepted, resolved_refs=resolved, programmed=programmed,
+        cluster=ref.cluster,
+        kind=kind,
+        namespace=ref.namespace,
+        name=ref.name,
+        accepted=accepted,
+        resolved_refs=resolved,
+        programmed=programmed,
         reason=said.reason if said is not None else "Accepted" if accepted else "NoParent",
         message=said.message if said is not None else "",
     )

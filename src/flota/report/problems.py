@@ -41,8 +41,14 @@ def _row(view: View, problem: Problem) -> ProblemRow:
         origin = view.origin(ObjectRef(problem.cluster or "", problem.kind, problem.namespace, problem.name))
         file, line = (origin.file, origin.line) if origin is not None else (None, None)
     return ProblemRow(
-        cluster=problem.cluster, kind=problem.kind, namespace=problem.namespace, name=problem.name,
-        reason=problem.reason, message=problem.message, file=file, line=line,
+        cluster=problem.cluster,
+        kind=problem.kind,
+        namespace=problem.namespace,
+        name=problem.name,
+        reason=problem.reason,
+        message=problem.message,
+        file=file,
+        line=line,
     )
 
 
@@ -75,8 +81,11 @@ def _owners(view: View, cluster: str, plan: ProxyPlan | None, name: str, why: st
     if name in plan.backends:
         backend = plan.backends[name]
         return [(backend.kind, backend.namespace, backend.service)]
-    routes = [(ref.kind, ref.namespace, ref.name) for ref, status in view.plan.statuses.items()
-              if ref.cluster == cluster and isinstance(status, RouteStatus) and name in status.tables]
+    routes = [
+        (ref.kind, ref.namespace, ref.name)
+        for ref, status in view.plan.statuses.items()
+        if ref.cluster == cluster and isinstance(status, RouteStatus) and name in status.tables
+    ]
     # Envoy's message names the route it stumbled over; without a name, all of the table are meant.
     named = [each for each in routes if "/".join(each) in why]
     return named or routes or [("Proxy", "", cluster)]

@@ -63,9 +63,7 @@ def _rows_of(view: View, name: str, slices: Slices) -> Iterator[ServiceRow]:
         yield ServiceRow(cluster=name, namespace=key[0], name=key[1], imported=True, endpoints=rows)
 
 
-def _endpoints(
-    view: View, cluster: str, backends: Sequence[Backend], listed: Iterable[tuple[Place, Seen]]
-) -> tuple[EndpointRow, ...]:
+def _endpoints(view: View, cluster: str, backends: Sequence[Backend], listed: Iterable[tuple[Place, Seen]]) -> tuple[EndpointRow, ...]:
     found: dict[Place, Seen] = {}
     for backend in backends:
         for place, seen in _planned(view, cluster, backend):

@@ -112,8 +112,16 @@ def _proxies(view: View) -> tuple[ProxyRow, ...]:
 def _pods(view: View) -> tuple[PodRow, ...]:
     return tuple(
         PodRow(
-            cluster=each.cluster, namespace=each.namespace, name=each.name, owner=each.owner, address=each.address,
-            phase=each.phase, ready=each.ready, restarts=each.restarts, reason=each.reason, pids=each.pids,
+            cluster=each.cluster,
+            namespace=each.namespace,
+            name=each.name,
+            owner=each.owner,
+            address=each.address,
+            phase=each.phase,
+            ready=each.ready,
+            restarts=each.restarts,
+            reason=each.reason,
+            pids=each.pids,
         )
         for each in sorted(view.pods, key=lambda pod: (pod.cluster, pod.namespace, pod.name))
     )

