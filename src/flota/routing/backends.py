@@ -150,7 +150,7 @@ def _permitted(found: tuple[Locality, ...], policy: Effective) -> tuple[Locality
 
 def _label(ref: BackendKey, port: Port, policy: Effective) -> str:
     """What people and statistics call it. A policy of its own rule ranks the endpoints in another way: another name."""
-    base = f"{ref.kind.lower()}/{ref.namespace}/{ref.name}/{port.number}"
+    base = f"{ref.kind.lower()}/{ref.namespace}/{ref.name}/{port.number}{'/udp' if port.protocol == 'UDP' else ''}"
     if policy.attached == "rule":
         base += f"/{'policy' if policy.scope == 'cluster' else 'fleet-policy'}/{policy.name}"
     return base.replace(".", "_")
