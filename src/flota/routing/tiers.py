@@ -53,26 +53,35 @@ def rank(source: Source, localities: Iterable[Locality], effective: Effective, d
 
 
 def settle(groups: Iterable[Iterable[Locality]]) -> tuple[Tier, ...]:
-    """Tiers without gaps. Endpoints that are draining go into a last tier of their own: there they cost no share of the
-    tier they leave, finish what they have, and serve only when nothing else does."""
-    tiers: list[Tier] = []
-    leaving: list[Locality] = []
-    for group in groups:
-        staying = []
-        for locality in group:
-            keep = tuple(each for each in locality.endpoints if each.state != "Draining")
-            if len(keep) == len(locality.endpoints):
-                staying.append(locality)
-                continue
-            staying.append(msgspec.structs.replace(locality, endpoints=keep))
-            rest = tuple(each for each in locality.endpoints if each.state == "Draining")
-            leaving.append(msgspec.structs.replace(locality, endpoints=rest, why="draining"))
-        serving = tuple(each for each in staying if each.endpoints)
-        if serving:
-            tiers.append(Tier(serving))
-    if leaving:
-        tiers.append(Tier(tuple(leaving)))
-    return tuple(tiers)
+    """Tiers without gaps, each endpoint in the first that has it.
+
+    Endpoints that are draining go into a last tier of their own: there they cost no share of the tier they leave, finish
+    what they have, and serve only when nothing else does.
+    """
+    ordered = [list(group) for group in groups]
+    seen: set[tuple[str, int]] = set()
+    tiers = [_part(group, seen, leaving=False) for group in ordered]
+    tiers.append(_part([place for group in ordered for place in group], seen, leaving=True))
+    return tuple(Tier(each) for each in tiers if each)
+
+
+def _part(places: Iterable[Locality], seen: set[tuple[str, int]], *, leaving: bool) -> tuple[Locality, ...]:
+    """What of these places is (or is not) draining and was not seen before, which it then is."""
+    parts = []
+    for place in places:
+        part = tuple(
+            each
+            for each in place.endpoints
+            if (each.state == "Draining") is leaving and (each.address, each.port) not in seen
+        )
+        seen.update((each.address, each.port) for each in part)
+        if not part:
+            continue
+        if len(part) == len(place.endpoints) and not leaving:
+            parts.append(place)
+        else:
+            parts.append(msgspec.structs.replace(place, endpoints=part, why="draining" if leaving else place.why))
+    return tuple(parts)
 
 
 def nearest(source: Source, places: Iterable[Locality], distances: Distances, *, reserve: bool = False) -> list[list[Locality]]:
