@@ -128,13 +128,16 @@ class Folder:
         """The fleet that follows, and every problem. Both identical until something changes."""
         fleet, exports = self._assembler.assemble(self.layout, self.table.objects, given)
         problems = (
-            *(self.located(problem, path) for path, problem in self.layout.faults),
+            *(self.located(problem, path) for path, problem in self.layout.faults if self._set or not self._refused_at_top()),
             *(self.located(problem) for problem in exports),
             *self._folder_problems(),
             *self.table.problems(),
         )
         self._problems = self._problems if self._problems == problems else problems
         return fleet, self._problems
+
+    def _refused_at_top(self) -> bool:
+        return any(problem.cluster is None for problem in self.table.problems())
 
     def located(self, problem: Problem, path: Path = ()) -> Problem:
         """The problem with the file and line of its object (or of the field at `path` in it), where it has none."""

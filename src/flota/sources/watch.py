@@ -116,9 +116,10 @@ class Watch:
 
     async def burst(self) -> Burst:
         """What happened; waits until it is over, but no longer than `LONGEST` after its first event."""
-        while self._clock.monotonic() - self._last < QUIET and self._clock.monotonic() - self._first < LONGEST:
+        # It is the absence of events that is waited for: none could tell it.
+        while (now := self._clock.monotonic()) - self._last < QUIET and now - self._first < LONGEST:  # noqa: ASYNC110
             await asyncio.sleep(QUIET / 2)
-        over = self._clock.monotonic() - self._last >= QUIET
+        over = now - self._last >= QUIET
         burst = Burst(
             frozenset(self._files), frozenset(self._touched), frozenset(self._dirty), self._everything, over
         )
