@@ -44,7 +44,7 @@ def _locality(locality: Locality, priority: int, check_port: int | None) -> Fiel
         "priority": priority,
         "lb_endpoints": [_endpoint(endpoint, locality, check_port) for endpoint in locality.endpoints],
     }
-    if locality.weight is not None:
+    if locality.weight:  # none at all = no traffic where weights decide
         fields["load_balancing_weight"] = wrapped(locality.weight)
     return fields
 

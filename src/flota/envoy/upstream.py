@@ -48,7 +48,7 @@ def health_check(backend: Backend) -> Fields:
     else:
         fields["http_health_check"] = _http_check(backend, check)
     if _own_transport(backend):
-        fields["transport_socket_match_criteria"] = _criteria("check")
+        fields["transport_socket_match_criteria"] = {"flota": "check"}
     return fields
 
 
@@ -67,10 +67,6 @@ def _own_transport(backend: Backend) -> bool:
     """Whether checks travel differently from requests: a probe with a port of its own, in the clear or in TLS as it says."""
     check = backend.health
     return check is not None and check.port is not None and (check.scheme == "HTTPS") != (backend.tls is not None)
-
-
-def _criteria(value: str) -> Fields:
-    return {"fields": {"flota": {"string_value": value}}}
 
 
 class TransportBuilder:
@@ -106,7 +102,7 @@ class TransportBuilder:
         else:
             socket = extension(self._protos, "envoy.transport_sockets.raw_buffer",
                                "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")
-        return {"transport_socket_matches": [{"name": "check", "match": _criteria("check"), "transport_socket": socket}]}
+        return {"transport_socket_matches": [{"name": "check", "match": {"flota": "check"}, "transport_socket": socket}]}
 
 
 def _names(tls: ClientTLS) -> list[Fields]:

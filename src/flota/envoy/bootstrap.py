@@ -1,0 +1,111 @@
+"""What an Envoy process is started with: who it is, where its control plane and its admin socket are, what it counts."""
+
+from typing import Any
+
+import msgspec
+
+ADS_CLUSTER = "flota-ads"
+LATENCY_EDGES = (10, 15, 25, 40, 60, 90, 140, 200, 300, 450, 700, 1000, 1500, 2500, 4000, 6000, 9000, 15000, 25000, 40000, 60000)
+"""Upper edges of the latency histogram, milliseconds: limits for attempts are learnt from it."""
+MAX_CONNECTIONS = 50_000
+REGEX_PROGRAM_SIZE = 1000
+"""Envoy's default of 100 refuses useful patterns; RE2 stays linear whatever the size."""
+
+OBSERVED = (
+    "upstream_rq_time", "upstream_rq_total", "upstream_rq_retry", "upstream_rq_retry_success", "upstream_rq_retry_overflow",
+    "upstream_rq_timeout", "upstream_rq_per_try_timeout", "upstream_rq_active", "upstream_cx_total", "upstream_cx_active",
+    "upstream_cx_connect_fail", "membership_healthy", "membership_total", "lb_healthy_panic", "ejections_enforced_total",
+    "ejections_active", "downstream_rq_total", "downstream_rq_2xx", "downstream_rq_4xx", "downstream_rq_5xx", "downstream_cx_active",
+    "downstream_cx_total", "downstream_sess_total", "no_filter_chain_match", "no_route",
+)
+"""Counters that are kept, by the end of their name; all others cost memory per cluster and are left out."""
+OBSERVED_PREFIXES = ("server.", "control_plane.", "listener_manager.", "cluster_manager.")
+
+
+class Bootstrap(msgspec.Struct, frozen=True):
+    """One Envoy process. Paths are absolute; those of unix sockets have at most 107 bytes (sockaddr_un).
+
+    Nothing here names Flota's own version: other bytes mean another process, and a new Flota takes over the one that runs.
+    """
+
+    cluster: str
+    region: str
+    zone: str
+    node_id: str
+    """Under which the control plane knows it."""
+    ads_socket: str
+    admin_socket: str
+    max_connections: int = MAX_CONNECTIONS
+
+    def json(self) -> bytes:
+        """envoy.config.bootstrap.v3.Bootstrap as JSON; the same bytes for the same values."""
+        return msgspec.json.format(msgspec.json.encode(self._message(), order="sorted"), indent=1)
+
+    def _message(self) -> dict[str, Any]:
+        return {
+            "node": {
+                "id": self.node_id,
+                "cluster": self.cluster,
+                "locality": {"region": self.region, "zone": self.zone, "sub_zone": self.cluster},
+            },
+            "admin": {"address": {"pipe": {"path": self.admin_socket, "mode": 0o600}}, "ignore_global_conn_limit": True},
+            "static_resources": {"clusters": [_ads_cluster(self.ads_socket)]},
+            "dynamic_resources": _dynamic_resources(),
+            **_statistics(),
+            "layered_runtime": {"layers": [
+                {"name": "flota", "static_layer": {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}},
+                {"name": "admin", "admin_layer": {}},
+            ]},
+            "overload_manager": {"resource_monitors": [{
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": self.max_connections,
+                },
+            }]},
+        }
+
+
+def _ads_cluster(path: str) -> dict[str, Any]:
+    options = {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        # A control plane that is gone without a word is noticed; an idle one costs two packets in half a minute.
+        "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}},
+    }
+    return {
+        "name": ADS_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+        "load_assignment": {"cluster_name": ADS_CLUSTER, "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": path}}}}]}]},
+    }
+
+
+def _dynamic_resources() -> dict[str, Any]:
+    # A process without a control plane waits for it rather than opening with nothing: no time limit on the first answer.
+    source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    backoff = {"base_interval": "0.1s", "max_interval": "0.5s"}
+    return {
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": {"cluster_name": ADS_CLUSTER, "retry_policy": {"retry_back_off": backoff}}}],
+        },
+        "lds_config": source,
+        "cds_config": source,
+    }
+
+
+def _statistics() -> dict[str, Any]:
+    patterns = [{"suffix": f".{name}"} for name in OBSERVED] + [{"prefix": prefix} for prefix in OBSERVED_PREFIXES]
+    return {
+        # The default flush blocks the main thread every five seconds; reading makes the figures fresh.
+        "stats_flush_on_admin": True,
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+            "histogram_bucket_settings": [{"match": {"suffix": "upstream_rq_time"}, "buckets": list(LATENCY_EDGES)}],
+        },
+    }

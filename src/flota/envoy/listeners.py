@@ -1,0 +1,122 @@
+"""Plan listeners as Envoy listeners: one socket each, its chains chosen by server name."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flota.envoy.http import connection_manager
+from flota.envoy.logs import access_log
+from flota.envoy.options import Options
+from flota.envoy.protos import Protos
+from flota.envoy.routes import NO_BACKEND
+from flota.envoy.tables import TableLink
+from flota.envoy.udp import UDP_PROXY, udp_cluster
+from flota.envoy.values import ADS, Fields, extension, ms, socket_address, wrapped
+from flota.envoy.wire import CDS, LDS, SDS, Ref, Resource, resource
+from flota.plan import FilterChain, Listener, ServerTLS, WeightedBackend
+
+_TLS = "envoy.extensions.transport_sockets.tls.v3."
+CONNECT_ATTEMPTS = 3
+HANDSHAKE_MS = 10_000
+
+
+class ListenerBuilder:
+    """Listeners → envoy.config.listener.v3.Listener."""
+
+    def __init__(self, protos: Protos, options: Options) -> None:
+        self._protos = protos
+        self._options = options
+        self._class = protos.message("envoy.config.listener.v3.Listener")
+
+    def resource(self, listener: Listener, *tables: TableLink) -> Resource:
+        """A listener with all it needs. `tables`: those of its chains."""
+        needs: set[Ref] = set()
+        for chain in listener.chains:
+            needs |= _needs(listener, chain)
+        for table in tables:
+            needs |= table.refs
+        return resource(LDS, listener.name, self.listener(listener, tables), needs)
+
+    def listener(self, listener: Listener, tables: Iterable[TableLink]) -> Any:
+        """envoy.config.listener.v3.Listener."""
+        links = {table.name: table for table in tables}
+        fields: Fields = {
+            "name": listener.name,
+            "address": socket_address(listener.address, listener.port, listener.protocol),
+            "per_connection_buffer_limit_bytes": wrapped(max(self._options.settings.max_body_bytes, 1 << 15)),
+        }
+        if listener.protocol == "UDP":
+            fields["udp_listener_config"] = {}
+            fields["listener_filters"] = [self._udp_proxy(listener, listener.chains[0])]
+        else:
+            fields["filter_chains"] = [self._chain(listener, chain, links) for chain in listener.chains]
+            if any(chain.server_names for chain in listener.chains):
+                fields["listener_filters"] = [self._extension("envoy.filters.listener.tls_inspector",
+                                              "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
+        return self._class(**fields)
+
+    def _chain(self, listener: Listener, chain: FilterChain, tables: Mapping[str, TableLink]) -> Fields:
+        fields: Fields = {"name": chain.name}
+        if chain.server_names:
+            fields["filter_chain_match"] = {"server_names": chain.server_names}
+        if chain.tls is not None:
+            fields["transport_socket"] = self._server_tls(chain.tls)
+            fields["transport_socket_connect_timeout"] = ms(HANDSHAKE_MS)
+        if chain.table is not None:
+            # A table the plan lacks would be a bug of the planner.
+            fields["filters"] = [connection_manager(self._protos, self._options, chain.name, tables[chain.table])]
+        else:
+            fields["filters"] = [self._tcp_proxy(listener, chain)]
+        return fields
+
+    def _server_tls(self, tls: ServerTLS) -> Fields:
+        return self._extension(
+            "envoy.transport_sockets.tls", _TLS + "DownstreamTlsContext",
+            common_tls_context={
+                "tls_params": {"tls_minimum_protocol_version": tls.minimum,
+                               "tls_maximum_protocol_version": "TLSv1_3"},
+                "tls_certificate_sds_secret_configs": [{"name": name, "sds_config": ADS} for name in tls.certificates],
+                "alpn_protocols": list(tls.alpn),
+            })
+
+    def _tcp_proxy(self, listener: Listener, chain: FilterChain) -> Fields:
+        fields = _tcp_destination(chain.backends or ())
+        if chain.idle_timeout_ms is not None:
+            fields["idle_timeout"] = ms(chain.idle_timeout_ms)
+        return self._extension(
+            "envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            stat_prefix=chain.name.replace(".", "_"),
+            max_connect_attempts=wrapped(CONNECT_ATTEMPTS),
+            access_log=access_log(self._protos, self._options.access_log, listener.name, http=False),
+            **fields)
+
+    def _udp_proxy(self, listener: Listener, chain: FilterChain) -> Fields:
+        cluster = udp_cluster(listener, chain)
+        route = extension(self._protos, "route", UDP_PROXY + "Route", cluster=cluster or NO_BACKEND)
+        fields: Fields = {} if chain.idle_timeout_ms is None else {"idle_timeout": ms(chain.idle_timeout_ms)}
+        return self._extension(
+            "envoy.filters.udp_listener.udp_proxy", UDP_PROXY + "UdpProxyConfig",
+            stat_prefix=listener.name.replace(".", "_"),
+            matcher={"on_no_match": {"action": route}},
+            access_log=access_log(self._protos, self._options.access_log, listener.name, http=False),
+            **fields)
+
+    def _extension(self, name: str, type_name: str, **fields: Any) -> Fields:
+        return extension(self._protos, name, type_name, **fields)
+
+
+def _needs(listener: Listener, chain: FilterChain) -> set[Ref]:
+    if listener.protocol == "UDP":
+        cluster = udp_cluster(listener, chain)
+        return set() if cluster is None else {(CDS, cluster)}
+    found: set[Ref] = {(CDS, one.backend) for one in chain.backends or () if one.backend is not None and one.weight > 0}
+    return found | {(SDS, name) for name in (chain.tls.certificates if chain.tls else ())}
+
+
+def _tcp_destination(backends: tuple[WeightedBackend, ...]) -> Fields:
+    """A share whose backend is missing is closed, as nobody could answer it."""
+    shares = [one for one in backends if one.weight > 0]
+    if len(shares) == 1:
+        return {"cluster": shares[0].backend or NO_BACKEND}
+    if not shares:
+        return {"cluster": NO_BACKEND}
+    return {"weighted_clusters": {"clusters": [{"name": one.backend or NO_BACKEND, "weight": one.weight} for one in shares]}}
