@@ -109,8 +109,9 @@ def _addresses(given: Sequence[GatewaySpecAddress]) -> Faults:
 
 
 def _infrastructure(given: GatewayInfrastructure) -> Faults:
+    """Keys as of labels, but for their prefix, which the API gives one character less."""
     for name, keys in (("labels", given.labels), ("annotations", given.annotations)):
         for key in keys:
-            if not is_qualified(key):
-                said = "the key must be of the form [domain/]name with a name of at most 63 letters, digits, - _ ."
+            if not is_qualified(key) or len(key.partition("/")[0]) >= 253:
+                said = "the key must be of the form [domain/]name, the domain of at most 252 characters, the name of 63 letters, digits, - _ ."
                 yield fault(("spec", "infrastructure", name, key), "Invalid", said)

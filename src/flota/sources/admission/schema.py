@@ -148,7 +148,7 @@ def _settle_bytes(value: object, path: Path, faults: list[Fault]) -> object:
 
 def _check_string(value: object, shape: inspect.StrType, words: str, path: Path, faults: list[Fault]) -> None:
     if not isinstance(value, str):
-        faults.append(_wrong(path, "a string", value))
+        faults.append(_not_text(value, shape, words, path))
         return
     if not value and shape.min_length:
         faults.append(fault(path, "Required", f"may not be empty; must be {words}" if words else "may not be empty"))
@@ -157,6 +157,15 @@ def _check_string(value: object, shape: inspect.StrType, words: str, path: Path,
         faults.append(fault(path, "TooLong", said))
     elif shape.pattern is not None and not re.search(shape.pattern, value):
         faults.append(fault(path, "Invalid", f"{quoted(value)} is not allowed; must be {words or shape.pattern}"))
+
+
+def _not_text(value: object, shape: inspect.StrType, words: str, path: Path) -> Fault:
+    """Unquoted numbers and true/false are what YAML reads as something else; quotes help where the text would be right."""
+    said = f"must be a string ({words}), not {_named(value)}" if words else f"must be a string, not {_named(value)}"
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, (int, float)) and re.search(shape.pattern or "", written):
+        said += f'; write it in quotes: "{written}"'
+    return fault(path, "TypeInvalid", said)
 
 
 def _check_choice(value: object, choices: Iterable[Any], path: Path, faults: list[Fault]) -> None:
@@ -184,9 +193,7 @@ def _unknown(path: Path, name: str, fields: Mapping[str, object]) -> Fault:
 
 def _wrong(path: Path, wanted: str, value: object) -> Fault:
     mend = ""
-    if wanted.endswith("string") and isinstance(value, (int, float)):
-        mend = f'; write it in quotes: "{str(value).lower() if isinstance(value, bool) else value}"'
-    elif "number" in wanted and isinstance(value, str) and value.lstrip("-").isdigit():
+    if "number" in wanted and isinstance(value, str) and value.lstrip("-").isdigit():
         mend = f"; write it without quotes: {value}"
     elif wanted == "a list":
         mend = '; start each element with "- "'
