@@ -10,12 +10,12 @@ from flota.report.shape import API_VERSION, ApiVersion, Row
 class Version(Row, frozen=True):
     """Versions of Flota, of the Envoy it brings, and of the Gateway API and Python it works with."""
 
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["Version"] = "Version"
     flota: str
     envoy: str
     gateway_api: str
     python: str
-    api_version: ApiVersion = API_VERSION
-    kind: Literal["Version"] = "Version"
 
     def lines(self) -> tuple[str, ...]:
         """For people."""

@@ -79,18 +79,22 @@ def _endpoints(view: View, cluster: str, backends: Sequence[Backend], listed: It
 
 
 def _planned(view: View, cluster: str, backend: Backend) -> Iterator[tuple[Place, Seen]]:
-    proxy = view.proxies.get(cluster)
-    observed: Mapping[str, Seen] = proxy.endpoints.get(backend.label, {}) if proxy is not None else {}
     endpoints = view.plan.proxies[cluster].endpoints.get(backend.endpoints)
     for tier in endpoints.tiers if endpoints is not None else ():
         for locality in tier.localities:
             for each in locality.endpoints:
-                yield (locality.cluster, each.address, each.port), _state(each, observed)
+                place = (locality.cluster, each.address, each.port)
+                yield place, planned_state(view, cluster, backend.label, each)
 
 
-def _state(endpoint: Endpoint, observed: Mapping[str, Seen]) -> Seen:
-    """Being told to leave counts more than what is observed; a silent cluster only as long as nothing worse is seen."""
+def planned_state(view: View, cluster: str, label: str, endpoint: Endpoint) -> Seen:
+    """State of a planned endpoint as the proxy of `cluster` sees it.
+
+    Being told to leave counts more than what is observed; a silent cluster only as long as nothing worse is seen.
+    """
     planned = Seen(endpoint.state, endpoint.cause)
+    proxy = view.proxies.get(cluster)
+    observed = proxy.endpoints.get(label, {}) if proxy is not None else {}
     seen = observed.get(endpoint_key(endpoint.address, endpoint.port))
     if seen is None or planned.state == "Draining":
         return planned

@@ -15,6 +15,8 @@ from flota.report.waiting import WaitingRow, waiting_rows
 class FlotaRow(Row, frozen=True):
     """The Flota that answers. `metrics` is the base URL of `/metrics` and `/readyz`."""
 
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["FleetStatus"] = "FleetStatus"
     pid: int
     version: str
     since: datetime
@@ -70,8 +72,6 @@ class FleetStatus(Row, frozen=True):
     proxies: tuple[ProxyRow, ...]
     pods: tuple[PodRow, ...]
     flota: FlotaRow | None
-    api_version: ApiVersion = API_VERSION
-    kind: Literal["FleetStatus"] = "FleetStatus"
 
 
 def status(view: View) -> FleetStatus:

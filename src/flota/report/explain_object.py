@@ -1,0 +1,121 @@
+"""`flota explain KIND/NAME`: what was decided about an object and why."""
+
+from datetime import datetime
+from typing import Literal
+
+from flota.plan import GatewayStatus, ObjectRef, RouteStatus
+from flota.report.conditions import effective
+from flota.report.delivery import Delivery, gateway_delivery, route_delivery
+from flota.report.failed import Failed
+from flota.report.named import Asked, refs_of
+from flota.report.problems import ProblemRow, problem_rows
+from flota.report.services import EndpointRow, service_rows
+from flota.report.shape import API_VERSION, ApiVersion, Row
+from flota.report.tiers import TierRow, tier_rows
+from flota.report.view import View
+from flota.routing import reasons
+
+
+class ConditionRow(Row, frozen=True):
+    """A condition. `about`: the object itself is "", else a listener or a parent. `lastTransitionTime` null = nothing runs."""
+
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["ObjectExplanation"] = "ObjectExplanation"
+    about: str
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: datetime | None
+
+
+class ObjectRow(Row, frozen=True):
+    """One object. `cluster` null = the top of the folder; `why` are sentences, the most important first.
+
+    `endpoints` and `tiers` are those of a Service or ServiceImport, as the proxy of `cluster` sees them.
+    """
+
+    cluster: str | None
+    kind: str
+    namespace: str
+    name: str
+    file: str | None
+    line: int | None
+    addresses: tuple[str, ...]
+    conditions: tuple[ConditionRow, ...]
+    why: tuple[str, ...]
+    endpoints: tuple[EndpointRow, ...]
+    tiers: tuple[TierRow, ...]
+    problems: tuple[ProblemRow, ...]
+
+
+class ObjectExplanation(Row, frozen=True):
+    """The object in every cluster that has it."""
+
+    objects: tuple[ObjectRow, ...]
+
+
+def explain_object(view: View, asked: Asked) -> ObjectExplanation | Failed:
+    """Conditions, and the reasons behind them."""
+    refs = refs_of(view, asked)
+    if isinstance(refs, Failed):
+        return refs
+    problems = problem_rows(view)
+    return ObjectExplanation(objects=tuple(_object(view, ref, problems) for ref in refs))
+
+
+def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> ObjectRow:
+    status = view.plan.statuses.get(ref)
+    conditions = tuple(
+        ConditionRow(
+            about=part, type=each.type, status=each.status, reason=each.reason, message=each.message,
+            observed_generation=each.observed_generation, last_transition_time=each.last_transition_time,
+        )
+        for part, held in (effective(view, ref, status) if status is not None else ())
+        for each in held
+    )  # fmt: skip
+    origin = view.origin(ref)
+    mine = tuple(each for each in problems if (each.cluster or "", each.kind, each.namespace, each.name) == ref)
+    found = _delivery(view, ref)
+    said = (found.message,) if found is not None and found.state != "Acknowledged" else ()
+    return ObjectRow(
+        cluster=ref.cluster or None,
+        kind=ref.kind,
+        namespace=ref.namespace,
+        name=ref.name,
+        file=origin.file if origin is not None else None,
+        line=origin.line if origin is not None else None,
+        addresses=status.addresses if isinstance(status, GatewayStatus) else (),
+        conditions=conditions,
+        why=tuple(dict.fromkeys((*reasons.explain_object(view.fleet, view.plan, ref), *said))),
+        endpoints=_endpoints(view, ref),
+        tiers=_tiers(view, ref),
+        problems=mine,
+    )
+
+
+def _delivery(view: View, ref: ObjectRef) -> Delivery | None:
+    status = view.plan.statuses.get(ref)
+    if isinstance(status, GatewayStatus):
+        return gateway_delivery(view, ref.cluster, status)
+    if isinstance(status, RouteStatus) and status.tables:
+        return route_delivery(view, ref.cluster, status)
+    return None
+
+
+def _endpoints(view: View, ref: ObjectRef) -> tuple[EndpointRow, ...]:
+    if ref.kind not in ("Service", "ServiceImport"):
+        return ()
+    wanted = (ref.cluster, ref.namespace, ref.name, ref.kind == "ServiceImport")
+    rows = (each for each in service_rows(view) if (each.cluster, each.namespace, each.name, each.imported) == wanted)
+    return next((each.endpoints for each in rows), ())
+
+
+def _tiers(view: View, ref: ObjectRef) -> tuple[TierRow, ...]:
+    """Of the first backend of it that the proxy has; ports and policies differ in detail only."""
+    proxy = view.plan.proxies.get(ref.cluster)
+    for name, each in sorted(proxy.backends.items()) if proxy is not None else ():
+        if (each.kind, each.namespace, each.service) == (ref.kind, ref.namespace, ref.name):
+            return tier_rows(view, ref.cluster, name)
+    return ()
