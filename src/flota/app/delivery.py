@@ -1,6 +1,5 @@
 """Plans on their way to the proxies, and what came back: acknowledged, pending, refused."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -22,6 +22,7 @@ from flota.fleet.signals import Signals
 from flota.latest import Latest
 from flota.local import logs
 from flota.local.addresses import Addresses
+from flota.local.admin import Admin
 from flota.local.endpoints import endpoint_slices
 from flota.local.pods import Pods
 from flota.local.process import Runner
@@ -98,7 +99,7 @@ class Engine:
 
     async def fetch(self, cluster: str, target: str) -> bytes:
         """A look at the admin interface of a cluster's proxy. Raises ConnectionError."""
-        return (await self.proxies.admin(cluster).get(target)).body
+        return (await Admin(proxy_paths(self.state, cluster).admin).get(target)).body
 
     async def _plan(self) -> None:
         await self._first_read()

@@ -50,7 +50,7 @@ def proxy_views(
 
 def _proxy_view(
     state: ProxyState | None,
-    connected: bool,  # noqa: FBT001
+    connected: bool,
     pending: frozenset[str],
     refused: Mapping[str, str],
     endpoints: Mapping[str, Mapping[str, Seen]],

@@ -1,0 +1,69 @@
+"""One `View` per question, made of what the running engine knows; the answers are pure functions of it."""
+
+import os
+from importlib.metadata import version
+
+from msgspec import structs
+
+from flota.app.engine import Engine
+from flota.app.origins import origins, refusals
+from flota.app.views import pod_views, proxy_views, seen_endpoints
+from flota.fleet.problem import Problem
+from flota.local.state import local_problem
+from flota.report.conditions import advance
+from flota.report.view import Running, View
+
+
+class Reports:
+    """Makes views of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.metrics_url: str | None = None
+        self._metrics_problem: tuple[Problem, ...] = ()
+        self._last: View | None = None
+
+    def metrics_failed(self, address: str, error: OSError) -> None:
+        """The metrics port can't be had; everything else goes on."""
+        message = f"/metrics can't listen on {address}: {error.strerror}; free it or set FLOTA_METRICS_ADDRESS"
+        self._metrics_problem = (local_problem("Flota", "metrics", "PortInUse", message),)
+
+    async def view(self, *, observed: bool = True) -> View:
+        """The fleet now. `observed` False leaves the proxies alone: enough where their endpoints' health plays no part."""
+        engine = self.engine
+        plan = engine.plan.get()
+        endpoints = await seen_endpoints(engine.fetch, plan.proxies) if observed else {}
+        deliveries = engine.deliveries
+        problems = engine.source.problems.get()
+        view = View(
+            fleet=engine.planned or engine.source.fleet.get(),
+            plan=plan,
+            now=engine.clock.now(),
+            problems=(*problems, *engine.problems, *engine.gateway_addresses.problems, *engine.pods.problems, *self._metrics_problem),
+            refusals=refusals(problems),
+            origin=origins(engine.source.folder.table.where),
+            proxies=proxy_views(
+                plan,
+                engine.proxies.states.get(),
+                {cluster: deliveries.connected(cluster) for cluster in plan.proxies},
+                {cluster: deliveries.pending(cluster) for cluster in plan.proxies},
+                {cluster: deliveries.refused(cluster) for cluster in plan.proxies},
+                endpoints,
+            ),
+            pods=pod_views(engine.pods.states.get()),
+            running=Running(pid=os.getpid(), version=version("flota"), since=engine.started, metrics=self.metrics_url),
+            ignored=engine.source.folder.table.ignored(),
+            since=self._last.since if self._last else {},
+        )
+        return self._dated(view)
+
+    def _dated(self, view: View) -> View:
+        dated = structs.replace(view, since=advance(self._last, view))
+        self._last = dated
+        return dated
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the fleet was read and planned, and in words."""
+        if self.engine.planned is None:
+            return False, "the folder is still being read"
+        return True, "ok"
