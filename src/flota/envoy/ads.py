@@ -90,6 +90,10 @@ class AdsServer:
         session = self._proxy(proxy).newest
         return None if session is None else session.held(type_url, name)
 
+    def pending(self, proxy: str) -> set[Ref]:
+        """What was published and is neither acknowledged nor refused."""
+        return self._proxy(proxy).pending()
+
     def refused(self, proxy: str) -> Mapping[Ref, Refusal]:
         """The standing refusals: those of content that is still the published one."""
         record = self._proxy(proxy)
@@ -163,6 +167,7 @@ class AdsServer:
                 wait = session.wake_at
                 timer = None if wait is None else loop.call_later(max(0.0, wait - now), ours.wake.set)
                 self._tell(record, session.take_events())
+                record.moved()  # without an event, too: what turned out to be there already is no longer pending
                 for response in responses:
                     await stream.send_message(response)
         finally:

@@ -13,6 +13,16 @@ RANK: Mapping[TypeUrl, int] = {EDS: 0, SDS: 0, CDS: 1, RDS: 2, SRDS: 3, LDS: 4}
 WILDCARD_TYPES = frozenset((CDS, LDS, SRDS))
 
 
+class Alarm:
+    """When something has to be looked at again even if nothing happens; the earliest time counts."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+    def by(self, at: float) -> None:
+        self.at = at if self.at is None else min(self.at, at)
+
+
 class Due(msgspec.Struct):
     """A name whose wanted content is not with the proxy. `waits`: since when it waits for which other resource."""
 
@@ -72,6 +82,11 @@ class Holdings:
         """What the proxy has or is about to have, None if nothing, or something that is not ours."""
         flying = self.flying.get(name)
         return flying[1] if flying is not None else self.held.get(name)
+
+    def leaving(self, name: str) -> bool:
+        """Whether its removal is on the way, so that it must be sent again before it can be relied on."""
+        flying = self.flying.get(name)
+        return flying is not None and flying[1] is None
 
     def has(self, name: str) -> bool:
         """Whether the proxy has anything under this name, or is about to."""

@@ -9,15 +9,15 @@ Source: Envoy's xDS protocol, "Incremental xDS" and "Eventual consistency consid
 - A refused version is not sent again on this stream; a response is split until the resource that is meant stands alone.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from flota.envoy import suspects
 from flota.envoy.events import Ack, Event, Overdue, Refusal
-from flota.envoy.holdings import RANK, WILDCARD_TYPES, Due, Flight, Holdings
-from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Ref, Resource, Snapshot, TypeUrl, delta_response
+from flota.envoy.holdings import RANK, WILDCARD_TYPES, Alarm, Due, Flight, Holdings
+from flota.envoy.ordering import Ordering
+from flota.envoy.wire import CDS, EDS, LDS, Ref, Resource, Snapshot, TypeUrl, delta_response
 
 MAX_RESPONSE_BYTES = 1 << 20
 # After this long without an answer the next response of the type goes out anyway; doubled per response in flight.
@@ -42,23 +42,18 @@ class Session:
     def __init__(self, proxy: str, opened: float, needs_timeout: float = 2.0, remembered: Mapping[Ref, str] | None = None) -> None:
         """`remembered`: what the proxy refused on its last stream; it counts if this is the same process once more."""
         self.proxy = proxy
-        self.wake_at: float | None = None
-        """When `pump` should be called again even if nothing happens."""
-        self._opened = opened
-        self._needs_timeout = needs_timeout
         self._snapshot: Snapshot | None = None
         self._types: dict[TypeUrl, Holdings] = {}
-        self._uses: Counter[Ref] = Counter()  # by every version of a resource that the proxy may have in use
-        self._waiters: dict[Ref, set[Ref]] = {}
+        self._alarm = Alarm()
+        self._ordering = Ordering(self._types, self._alarm, opened, needs_timeout)
         self._remembered = remembered or {}
         self._nonces = 0
         self._events: list[Event] = []
 
-    # ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
     def publish(self, snapshot: Snapshot) -> None:
         """Newest wins. Until the first one nothing is answered, so a server that is still reading removes nothing."""
         before, self._snapshot = self._snapshot, snapshot
+        self._ordering.wanted = snapshot
         for type_url in (before or {}).keys() | snapshot.keys():
             old, new = (before or {}).get(type_url, {}), snapshot.get(type_url, {})
             if old is not new:
@@ -69,7 +64,7 @@ class Session:
         names = [name for name, one in new.items() if old.get(name) is not one]
         gone = [name for name in old if name not in new]
         for name in gone:
-            self._arrived((type_url, name))
+            self._ordering.arrived((type_url, name))
         if state is not None:
             for name in (*names, *gone):
                 if state.subscribes(name):
@@ -120,7 +115,7 @@ class Session:
             self._forget(state, name)
 
     def _forget(self, state: Holdings, name: str) -> None:
-        self._uncount(state.held.pop(name, None))
+        self._ordering.uncount(state.held.pop(name, None))
         state.due.pop(name, None)
         state.foreign.pop(name, None)
         for names in (state.absent, state.forced):
@@ -129,8 +124,6 @@ class Session:
     def _all_due(self, state: Holdings) -> None:
         for name in self._wanted(state.type_url):
             state.make_due(name)
-
-    # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _landed(self, state: Holdings, flight: Flight, error: str | None, now: float) -> None:
         newest = []
@@ -145,59 +138,62 @@ class Session:
 
     def _accepted(self, state: Holdings, flight: Flight, now: float) -> None:
         for name, one in flight.content().items():
-            self._uncount(state.held.pop(name, None))
+            self._ordering.uncount(state.held.pop(name, None))
             state.foreign.pop(name, None)
             if one is not None and state.subscribes(name):
                 state.held[name] = one
                 state.refused.pop(name, None)
             else:
-                self._uncount(one)
-            self._arrived((state.type_url, name))
+                self._ordering.uncount(one)
+            if one is not None and not state.leaving(name):
+                self._ordering.arrived((state.type_url, name))
         versions = {name: None if one is None else one.version for name, one in flight.content().items()}
         self._events.append(Ack(self.proxy, state.type_url, versions, now - flight.at))
 
     def _refused(self, state: Holdings, flight: Flight, names: list[str], error: str) -> None:
         for one in flight.sent.values():
-            self._uncount(one)
+            self._ordering.uncount(one)
         content = flight.content()
         if len(content) == 1:
             for name, one in flight.sent.items():
                 state.refused[name] = one.version
-                if name in state.held:
-                    self._arrived((state.type_url, name))
+                if name in state.held and not state.leaving(name):
+                    self._ordering.arrived((state.type_url, name))
                 self._events.append(Refusal(self.proxy, state.type_url, name, one.version, error))
             return
         if not names:
             return
         # Envoy applied the good ones of most kinds of response but has not recorded their versions, so all go again.
-        _, groups = suspects.groups(names, error) if len(names) > 1 else ((), [tuple(names)])
         for name in names:
             state.due[name] = Due(waits={}, judged=True)
             state.forced.add(name)
-        state.apart.extend(groups)
+        state.apart.extend(suspects.groups(names, error))
         state.apart_next = False
-
-    def _arrived(self, ref: Ref) -> None:
-        for type_url, name in self._waiters.pop(ref, ()):
-            due = self._types[type_url].due.get(name)
-            if due is not None:
-                due.waits.pop(ref, None)
-
-    # ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def pump(self, now: float) -> list[bytes]:
         """The responses that can go now, in order of sending; sets `wake_at`."""
-        self.wake_at = None
+        self._alarm.at = None
         if self._snapshot is None:
             return []
         self._adopt()
         responses = []
-        for state in sorted(self._types.values(), key=lambda state: RANK.get(state.type_url, 0)):
-            if state.due and self._window_open(state, now):
-                flight = self._board(state, now)
-                if flight is not None:
-                    responses.append(delta_response(state.type_url, flight.nonce, flight.sent.values(), flight.removed))
+        for state in sorted(self._types.values(), key=_sending_order):
+            flight = self._next(state, now) if state.due and self._window_open(state, now) else None
+            if flight is not None:
+                responses.append(delta_response(state.type_url, flight.nonce, flight.sent.values(), flight.removed))
         return responses
+
+    def _next(self, state: Holdings, now: float) -> Flight | None:
+        for _ in range(2 * len(state.apart) + 1):  # a group may turn out to be outdated, or to wait
+            flight = self._board(state, now)
+            if flight is not None:
+                return flight
+        return None
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `pump` should be called again even if nothing happens."""
+        return self._alarm.at
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
@@ -212,8 +208,8 @@ class Session:
             for name in same:
                 del state.foreign[name]
                 state.held[name] = wanted[name]
-                self._count(wanted[name])
-                self._arrived((state.type_url, name))
+                self._ordering.count(wanted[name])
+                self._ordering.arrived((state.type_url, name))
             if same:
                 self._events.append(Ack(self.proxy, state.type_url, {n: wanted[n].version for n in same}, 0.0))
 
@@ -227,7 +223,7 @@ class Session:
         last = max(flight.at for flight in state.flights.values())
         opens = last + min(MAX_PATIENCE, PATIENCE * 2.0 ** min(10, len(state.flights) - 1))
         if now < opens:
-            self._wake(opens)
+            self._alarm.by(opens)
         return now >= opens
 
     def _board(self, state: Holdings, now: float) -> Flight | None:
@@ -246,14 +242,23 @@ class Session:
             elif self._must_wait(state, name, one, now):
                 blocked = True
             elif size and size + len(one.body) > MAX_RESPONSE_BYTES:
-                self._wake(now)
+                self._alarm.by(now)
                 break
             else:
                 sent[name] = one
                 size += len(one.body)
         # A listener may take over the address of one that goes: both have to be in the same response.
-        removed = () if blocked and state.type_url == LDS else self._removable(state, going, now)
+        removed = () if blocked and state.type_url == LDS else self._ordering.removable(state, going, now)
         return self._take_off(state, sent, removed, now) if sent or removed else None
+
+    def _must_wait(self, state: Holdings, name: str, one: Resource, now: float) -> bool:
+        missing = self._ordering.waits(state, name, one, now)
+        if not missing:
+            return False
+        if not self._ordering.overdue(state, name, now):
+            return True
+        self._events.append(Overdue(self.proxy, state.type_url, name, tuple(sorted(missing))))
+        return False
 
     def _is_there(self, state: Holdings, name: str, one: Resource) -> bool:
         if name in state.forced:
@@ -266,12 +271,12 @@ class Session:
         flight = Flight(nonce=str(self._nonces), sent=sent, removed=removed, at=now)
         state.flights[flight.nonce] = flight
         for name, one in flight.content().items():
-            if one is not None and state.type_url == CDS and name in state.held:
+            if one is not None and state.type_url == CDS:
                 self._refresh_endpoints(one)
             state.flying[name] = (flight.nonce, one)
             state.forced.discard(name)
             del state.due[name]
-            self._count(one)
+            self._ordering.count(one)
             if one is None and name in state.names:
                 state.absent.add(name)
             else:
@@ -279,70 +284,20 @@ class Session:
         return flight
 
     def _refresh_endpoints(self, cluster: Resource) -> None:
-        """A changed cluster is a new one to Envoy and waits for endpoints, which it doesn't ask for again."""
+        """A new cluster, or a changed one, which to Envoy is a new one too, waits for its endpoints to be sent.
+
+        If another cluster (or its former self) has subscribed to them, Envoy doesn't ask again; without this it would
+        wait for 15 s (seen with 1.40).
+        """
         endpoints = self._types.get(EDS)
         for type_url, name in cluster.needs:
             if type_url == EDS and endpoints is not None and endpoints.subscribes(name):
                 endpoints.forced.add(name)
+                endpoints.absent.discard(name)
                 endpoints.make_due(name)
-
-    # ── make before break ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _must_wait(self, state: Holdings, name: str, one: Resource, now: float) -> bool:
-        due = state.due[name]
-        if not due.judged:
-            before = state.sent(name)
-            new = one.needs if before is None else one.needs - before.needs
-            due.waits = {r: due.waits.get(r, now) for r in new if not self._usable(r, state, name)}
-            due.judged = True
-            for ref in due.waits:
-                self._waiters.setdefault(ref, set()).add((state.type_url, name))
-        if not due.waits:
-            return False
-        ends = max(due.waits.values()) + self._needs_timeout
-        if now < ends:
-            self._wake(ends)
-            return True
-        self._events.append(Overdue(self.proxy, state.type_url, name, tuple(sorted(due.waits))))
-        return False
-
-    def _usable(self, ref: Ref, needer: Holdings, needer_name: str) -> bool:
-        type_url, name = ref
-        state, one = self._types.get(type_url), self._wanted(type_url).get(name)
-        if one is None:
-            return True  # nothing that we could wait for
-        if state is not None and state.subscribes(name):
-            held = state.held.get(name)
-            return held is not None and one.version in (held.version, state.refused.get(name, held.version))
-        # Not subscribed: what the needer brings about itself can't come before it. But a scope that is in use must not
-        # point to a table that is not there (404), nor a listener open before the tables of its scopes: those wait.
-        if type_url != RDS or needer.type_url not in (SRDS, LDS):
-            return True
-        if needer.type_url == SRDS:
-            return not needer.has(needer_name)
-        return SRDS not in self._types or not any(ref in scope.needs for scope in self._wanted(SRDS).values())
 
     def _worth_removing(self, state: Holdings, name: str) -> bool:
         return state.has(name) or (name in state.names and name not in state.absent)
-
-    def _removable(self, state: Holdings, names: list[str], now: float) -> tuple[str, ...]:
-        """Those that no version in use of anything needs."""
-        if not names:
-            return ()
-        unknown = self._unknown_users(state.type_url, now)
-        return tuple(n for n in names if not state.has(n) or not (unknown or self._uses[state.type_url, n]))
-
-    def _unknown_users(self, type_url: TypeUrl, now: float) -> bool:
-        """Whether the proxy has (or, just after it reconnected, may have) resources of which we can't know the needs."""
-        rank = RANK.get(type_url, 0)
-        if type_url != LDS and LDS not in self._types and now < self._opened + self._needs_timeout:
-            self._wake(self._opened + self._needs_timeout)
-            return True
-        if any(state.foreign and RANK.get(state.type_url, 0) > rank for state in self._types.values()):
-            return True
-        return any(t not in self._types and RANK.get(t, 0) > rank for (t, _), count in self._uses.items() if count)
-
-    # ── small things ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def held(self, type_url: TypeUrl, name: str) -> str | None:
         """The acknowledged version, None if there is none."""
@@ -371,31 +326,15 @@ class Session:
         found = {(state.type_url, name) for state in self._types.values() for name in state.flying}
         for state in self._types.values():
             wanted = self._wanted(state.type_url)
-            found.update((state.type_url, n) for n in state.due if n in wanted or not self._uses[state.type_url, n])
+            found.update((state.type_url, n) for n in state.due if n in wanted or not self._ordering.in_use((state.type_url, n)))
         for type_url in (CDS, LDS):
             if type_url not in self._types:
                 found.update((type_url, name) for name in self._wanted(type_url))
-        found.update(ref for ref in self._uses if self._not_asked_for(ref))
-        return found
-
-    def _not_asked_for(self, ref: Ref) -> bool:
-        state = self._types.get(ref[0])
-        return ref[1] in self._wanted(ref[0]) and (state is None or not state.subscribes(ref[1]))
+        return found | self._ordering.not_asked_for()
 
     def _wanted(self, type_url: TypeUrl) -> Mapping[str, Resource]:
         return (self._snapshot or {}).get(type_url, {})
 
-    def _wake(self, at: float) -> None:
-        self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
 
-    def _count(self, one: Resource | None) -> None:
-        if one is not None:
-            self._uses.update(one.needs)
-
-    def _uncount(self, one: Resource | None) -> None:
-        if one is None:
-            return
-        for ref in one.needs:
-            self._uses[ref] -= 1
-            if self._uses[ref] <= 0:
-                del self._uses[ref]
+def _sending_order(state: Holdings) -> int:
+    return -1 if state.type_url == CDS else RANK.get(state.type_url, 0)  # a changed cluster, then its endpoints

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")
 
 
-def groups(names: Sequence[str], message: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """(names above suspicion, groups to be sent each by itself) for a refused response of at least two names."""
-    suspects = [name for name in names if mentions(message, name)]
-    if suspects:
-        accused = set(suspects)
-        return tuple(name for name in names if name not in accused), [(name,) for name in suspects]
+def groups(names: Sequence[str], message: str) -> list[tuple[str, ...]]:
+    """Groups of a refused response's names, each to be sent by itself; names in none of them are above suspicion."""
+    suspects: list[tuple[str, ...]] = [(name,) for name in names if mentions(message, name)]
+    if suspects or len(names) < 2:
+        return suspects or [tuple(names)]
     middle = len(names) // 2
-    return (), [tuple(names[:middle]), tuple(names[middle:])]
+    return [tuple(names[:middle]), tuple(names[middle:])]
 
 
 def mentions(message: str, name: str) -> bool:
