@@ -172,9 +172,13 @@ class ClusterPlanner:
             ref = ObjectRef(self._cluster.name, "Gateway", *key)
             front = self._gateways.get(key)
             statuses[ref] = self._gateway_status(front) if front else None
-            problems[ref] = front.problems if front else self._orphan(ref, key)
+            problems[ref] = front.problems if front else ()
         if old.gateway_classes is not self._cluster.gateway_classes:
             self._tell_classes(statuses, problems)
+        if old.gateway_classes is not self._cluster.gateway_classes or old.gateways is not self._cluster.gateways:
+            for key in self._others:
+                ref = ObjectRef(self._cluster.name, "Gateway", *key)
+                problems[ref] = self._orphan(ref, key)
         self.statuses = _patch(self.statuses, statuses)
         self.problems = _patch(self.problems, {ref: each or None for ref, each in problems.items()})
 
@@ -188,16 +192,10 @@ class ClusterPlanner:
                 ref = ObjectRef(self._cluster.name, "GatewayClass", "", name)
                 said = class_conditions(each)
                 statuses[ref], problems[ref] = PolicyStatus(said), conditions.problems(ref, said)
-        for key in self._others:
-            ref = ObjectRef(self._cluster.name, "Gateway", *key)
-            problems[ref] = self._orphan(ref, key)
 
     def _orphan(self, ref: ObjectRef, key: Key) -> tuple[Problem, ...]:
         """A Gateway of a class that nobody defined; of another controller's class it is none of our business."""
-        gateway = self._cluster.gateways.get(key)
-        if gateway is None:
-            return ()
-        wanted = gateway.spec.gateway_class_name
+        wanted = self._cluster.gateways[key].spec.gateway_class_name
         if any(name == wanted for _, name in self._cluster.gateway_classes):
             return ()
         return (conditions.problem(ref, "NoSuchClass", f"GatewayClass {wanted} does not exist; Flota's own is flota"),)

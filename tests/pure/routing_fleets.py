@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import yaml
+
 from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.kinds import KINDS, find
 from flota.fleet.meta import Key

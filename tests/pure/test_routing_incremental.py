@@ -1,0 +1,227 @@
+"""A planner that remembers says what a new one would say, and does no more than what changed."""
+
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from routing_fleets import GATEWAY, all_of, cluster, documents, fleet, parse, service, with_objects, without
+
+from flota.fleet.drain import Drain
+from flota.fleet.fleet import Cluster, Fleet
+from flota.fleet.signals import Signals
+from flota.routing.planner import Planner
+
+NAMESPACES = ("default", "shop")
+HOSTS = ("a.example.com", "b.example.com", "*.example.com", "*.com", "x.org")
+SECTIONS = (None, "any", "wild", "exact", "tcp", "tls", "none")
+
+
+def gateway(dice: Random) -> dict[str, Any]:
+    """A Gateway with some of a few listeners."""
+    pool = [
+        {"name": "any", "port": 80, "protocol": "HTTP"},
+        {"name": "wild", "port": 80, "protocol": "HTTP", "hostname": "*.example.com"},
+        {"name": "exact", "port": dice.choice([80, 81]), "protocol": "HTTP", "hostname": "a.example.com"},
+        {"name": "tcp", "port": dice.choice([80, 90, 90]), "protocol": "TCP"},
+        {"name": "tls", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+        {"name": "udp", "port": 53, "protocol": "UDP"},
+    ]
+    spaces: list[dict[str, Any]] = [
+        {"from": "All"},
+        {"from": "Same"},
+        {"from": "Selector", "selector": {"matchLabels": {"team": "a"}}},
+    ]
+    listeners = dice.sample(pool, dice.randint(1, len(pool)))
+    taken = [{**each, "allowedRoutes": {"namespaces": dice.choice(spaces)}} for each in listeners]
+    spec: dict[str, Any] = {"gatewayClassName": dice.choice(["flota", "flota", "flota", "other"]), "listeners": taken}
+    if dice.random() < 0.7:
+        spec["addresses"] = [{"value": dice.choice(["127.0.0.10", "127.0.0.11"])}]
+    return {"kind": "Gateway", "metadata": {"name": dice.choice(["gw", "gw2"])}, "spec": spec}
+
+
+def reference(dice: Random) -> dict[str, Any]:
+    """A reference to a backend that may be there."""
+    ref: dict[str, Any] = {"name": dice.choice(["app", "api"]), "port": 8080, "weight": dice.choice([0, 1, 2])}
+    if dice.random() < 0.4:
+        ref |= {"group": "multicluster.x-k8s.io", "kind": "ServiceImport"}
+    if dice.random() < 0.5:
+        ref["namespace"] = dice.choice(NAMESPACES)
+    return ref
+
+
+def any_route(dice: Random) -> dict[str, Any]:
+    """A route of any kind."""
+    kind = dice.choice(["HTTPRoute", "HTTPRoute", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"])
+    section = dice.choice(SECTIONS)
+    parent = {"name": dice.choice(["gw", "gw", "gw2"]), "namespace": "default"} | ({"sectionName": section} if section else {})
+    spec: dict[str, Any] = {"parentRefs": [parent]}
+    if kind in ("HTTPRoute", "GRPCRoute", "TLSRoute"):
+        spec["hostnames"] = dice.sample(HOSTS, dice.randint(0, 2))
+    rule: dict[str, Any] = {"backendRefs": [reference(dice) for _ in range(dice.randint(1, 2))]}
+    if dice.random() < 0.5:
+        rule["name"] = "named"
+    if kind == "HTTPRoute":
+        rule["matches"] = [{"path": {"value": dice.choice(["/", "/a", "/b"])}}]
+        if dice.random() < 0.2:
+            rule = {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 301}}]}
+    spec["rules"] = [rule]
+    meta = {"name": dice.choice(["r1", "r2", "r3"]), "namespace": dice.choice(NAMESPACES)}
+    return {"kind": kind, "metadata": meta, "spec": spec}
+
+
+def other(dice: Random) -> dict[str, Any]:
+    """What routes refer to, or what lets them."""
+    meta = {"name": dice.choice(["app", "api"]), "namespace": dice.choice(NAMESPACES)}
+    kinds = ["HTTPRoute", "GRPCRoute", "TCPRoute"]
+    grant = {
+        "from": [{"group": "gateway.networking.k8s.io", "kind": each, "namespace": dice.choice(NAMESPACES)} for each in kinds],
+        "to": [{"group": "", "kind": "Service"}],
+    }
+    slice_ = {
+        "kind": "EndpointSlice",
+        "metadata": {**meta, "labels": {"kubernetes.io/service-name": meta["name"]}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [dice.choice(["127.0.1.1", "127.0.1.2"])]}],
+        "ports": [{"port": 8080}],
+    }
+    targets = [
+        {"group": "", "kind": "Service", "name": "app"},
+        {"group": "multicluster.x-k8s.io", "kind": "ServiceImport", "name": "app"},
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r1", "sectionName": "named"},
+    ]
+    policy = {"targetRefs": [dice.choice(targets)], "replay": dice.choice(["All", "None"])}
+    controller = dice.choice(["flota.dev/gateway-controller", "flota.dev/gateway-controller", "example.com/x"])
+    labels = {"team": dice.choice("ab")}
+    return dice.choice(
+        [
+            {"kind": "Service", "metadata": meta, "spec": {"ports": [{"port": dice.choice([8080, 8080, 8081])}]}},
+            slice_,
+            {"kind": "ServiceExport", "metadata": meta},
+            {"kind": "ServiceImport", "metadata": meta, "spec": {"type": "ClusterSetIP", "ports": [{"port": 8080}]}},
+            {"kind": "ReferenceGrant", "metadata": meta, "spec": grant},
+            {"kind": "Namespace", "metadata": {"name": dice.choice(NAMESPACES), "labels": labels}},
+            {"kind": "GatewayClass", "metadata": {"name": dice.choice(["flota", "other"])}, "spec": {"controllerName": controller}},
+            {"kind": "TrafficPolicy", "metadata": meta, "spec": policy},
+        ]
+    )
+
+
+def step(before: Fleet, dice: Random) -> Fleet:
+    """The fleet after something happened."""
+    if dice.random() < 0.2:
+        field, values = dice.choice([("signals", SIGNALS), ("drains", DRAINS), ("addresses", ADDRESSES)])
+        return msgspec.structs.replace(before, **{field: dice.choice(values)})
+    document = dice.choice([gateway, any_route, any_route, any_route, other, other, other])(dice)
+    place = dice.choice(["us", "us", "eu"])
+    home = before.clusters[place]
+    field, key, made = parse(document, dice.randint(0, 3))
+    if dice.random() < 0.2:
+        home = without(home, field, key)
+    else:
+        home = msgspec.structs.replace(home, **{field: {**getattr(home, field), key: made}})
+    return msgspec.structs.replace(before, clusters={**before.clusters, place: home})
+
+
+SIGNALS = (
+    Signals(),
+    Signals(per_try={("us", "service/default/app/8080"): 300}),
+    Signals(sick=frozenset({("us", "service/default/app/8080"), ("eu", "serviceimport/default/app/8080")})),
+    Signals(dead={("us", "127.0.1.1:8080"): "refused"}, suspect={"eu": "silent"}),
+)
+DRAINS = ((), (Drain("eu", datetime(2027, 1, 1, tzinfo=UTC)),))
+ADDRESSES = (
+    {},
+    {("us", "default", "gw"): ("127.7.0.1",)},
+    {("us", "default", "gw"): ("127.7.0.2",), ("eu", "default", "gw2"): ("127.7.0.3",)},
+)
+START = all_of(GATEWAY, service("app"), service("api"), service("app", "shop"), service("api", "shop"))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_memory_is_invisible(seed: int) -> None:
+    dice = Random(seed)  # noqa: S311
+    now = fleet(cluster(START), cluster(START, "eu", "eu-west"))
+    planner = Planner()
+    for _ in range(30):
+        for _ in range(dice.choice([1, 1, 1, 2, 5])):
+            now = step(now, dice)
+        assert planner.plan(now) == Planner().plan(now)
+
+
+def many(count: int) -> Cluster:
+    """A cluster with `count` Services and an HTTPRoute for each."""
+    manifests = documents(GATEWAY)
+    for i in range(count):
+        manifests += documents(service(f"s{i}"))
+        manifests.append(route(i, "/a"))
+    return with_objects(Cluster("us", "us-east"), manifests)
+
+
+def route(i: int, path: str) -> dict[str, Any]:
+    """An HTTPRoute for the host and Service of that number."""
+    return {
+        "kind": "HTTPRoute",
+        "metadata": {"name": f"r{i}"},
+        "spec": {
+            "parentRefs": [{"name": "gw"}],
+            "hostnames": [f"h{i}.example.com"],
+            "rules": [{"matches": [{"path": {"value": path}}], "backendRefs": [{"name": f"s{i}", "port": 8080}]}],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def big() -> Cluster:
+    return many(300)
+
+
+def test_a_changed_route_costs_one_route_and_its_host(big: Cluster) -> None:
+    planner = Planner()
+    before = planner.plan(fleet(big)).proxies["us"]
+    state = planner.clusters["us"]
+    planned, rebuilt = state.register.planned, state.tables["http/127.0.0.10/80"].rebuilt
+    after = planner.plan(fleet(with_objects(big, [route(7, "/b")]))).proxies["us"]
+    assert state.register.planned - planned == 1
+    assert state.tables["http/127.0.0.10/80"].rebuilt - rebuilt == 1
+    old, new = (each.tables["http/127.0.0.10/80"].hosts for each in (before, after))
+    assert [name for name in new if new[name] is not old[name]] == ["h7.example.com"]
+    assert new["h7.example.com"].entries[0].match.path.value == "/b"
+    for part in ("listeners", "backends", "endpoints", "secrets"):
+        assert getattr(after, part) is getattr(before, part)
+
+
+def test_a_changed_endpoint_costs_no_route(big: Cluster) -> None:
+    planner = Planner()
+    before = planner.plan(fleet(big)).proxies["us"]
+    planned = planner.clusters["us"].register.planned
+    moved = with_objects(big, documents(service("s3", addresses=("127.0.1.9",)))[1:])
+    after = planner.plan(fleet(moved)).proxies["us"]
+    assert planner.clusters["us"].register.planned == planned
+    for part in ("listeners", "tables", "backends", "secrets"):
+        assert getattr(after, part) is getattr(before, part)
+    assert [name for name in after.endpoints if after.endpoints[name] is not before.endpoints[name]] == ["service/default/s3/8080"]
+
+
+def test_what_says_the_same_is_the_same_plan(big: Cluster) -> None:
+    planner = Planner()
+    before = planner.plan(fleet(big))
+    assert planner.plan(fleet(big)) is before
+    again = with_objects(big, [route(7, "/a")])
+    # A younger route of the same content: its place in the order changes, what it says does not.
+    assert planner.plan(fleet(again)).proxies["us"] is before.proxies["us"]
+
+
+def test_a_wildcard_route_reaches_the_hosts_below_it(big: Cluster) -> None:
+    planner = Planner()
+    before = planner.plan(fleet(big)).proxies["us"].tables["http/127.0.0.10/80"].hosts
+    wide = {**route(0, "/w"), "metadata": {"name": "wide"}}
+    wide["spec"] = {**wide["spec"], "hostnames": ["*.example.com"]}
+    after = planner.plan(fleet(with_objects(big, [wide]))).proxies["us"].tables["http/127.0.0.10/80"].hosts
+    assert all(len(host.entries) == 2 for name, host in after.items() if name != "*.example.com")
+    gone = planner.plan(fleet(big)).proxies["us"].tables["http/127.0.0.10/80"].hosts
+    assert gone == before
