@@ -69,7 +69,9 @@ def fleet(*clusters: Cluster, distances: Mapping[tuple[str, str], float] | None 
     return Fleet("shop", {each.name: each for each in clusters}, both, **more)
 
 
-def policy(name: str = "shop", kind: str = "ServiceImport", target: str = "shop", section: str | None = None, **spec: object) -> TrafficPolicy:
+def policy(
+    name: str = "shop", kind: str = "ServiceImport", target: str = "shop", section: str | None = None, **spec: object
+) -> TrafficPolicy:
     group = {"ServiceImport": MCS_GROUP, "Service": ""}.get(kind, "gateway.networking.k8s.io")
     ref = LocalPolicyTargetReferenceWithSectionName(group, kind, target, section)
     return TrafficPolicy(ObjectMeta(name), TrafficPolicySpec((ref,), **spec))

@@ -8,7 +8,6 @@ from backend_fleets import (
     IMPORTED,
     KEY,
     NOT_READY,
-    READY,
     SERVICE,
     STOPPING,
     cluster,
@@ -159,7 +158,8 @@ def test_conditions_of_endpoints(ready, serving, terminating, state):
 
 
 def test_published_before_they_are_ready():
-    early = cluster("us", "us-east", [endpoint("10.0.0.1", conditions=NOT_READY)], services={KEY: service(publish_not_ready_addresses=True)})
+    services = {KEY: service(publish_not_ready_addresses=True)}
+    early = cluster("us", "us-east", [endpoint("10.0.0.1", conditions=NOT_READY)], services=services)
     assert addresses(resolved(fleet(early), ref=SERVICE)) == ["10.0.0.1:8080"]
 
 
@@ -255,7 +255,8 @@ def test_protocols(app_protocol, hint, expected):
 
 def test_tcp_and_udp_on_one_number():
     ports = (ServicePort(53, "dns-tcp", "TCP"), ServicePort(53, "dns", "UDP"))
-    slices = {("default", "a"): replace(piece("a", [endpoint("10.0.0.1")]), ports=(EndpointPort(53, "dns-tcp"), EndpointPort(5353, "dns", "UDP")))}
+    both = (EndpointPort(53, "dns-tcp"), EndpointPort(5353, "dns", "UDP"))
+    slices = {("default", "a"): replace(piece("a", [endpoint("10.0.0.1")]), ports=both)}
     imported = replace(IMPORTED, spec=replace(IMPORTED.spec, ports=(ServiceImportPort(53, "dns", "UDP"),)))
     world = fleet(cluster("us", "us", services={KEY: service(*ports)}, endpoint_slices=slices, service_imports={KEY: imported}))
     udp, tcp = (resolved(world, ref=SERVICE._replace(port=53), hint=hint) for hint in ("UDP", "TCP"))
@@ -298,8 +299,8 @@ def test_pods_that_are_probed_in_different_ways_are_connected_to():
     both = {KEY: deployment(one), ("default", "other"): deployment(other, "other")}
     services = {KEY: service(PORT, selector={"app": "shop"})}
     assert resolved(fleet(cluster("us", "us", services=services, deployments=both)), ref=SERVICE).backend.health == HealthCheck(250, 200)
-    apart = fleet(*(cluster(each, each, services=services, deployments={KEY: deployment(probe)}) for each, probe in (("us", one), ("eu", other))))
-    assert resolved(apart).backend.health == HealthCheck(250, 200)
+    us, eu = (cluster(each, each, services=services, deployments={KEY: deployment(probe)}) for each, probe in (("us", one), ("eu", other)))
+    assert resolved(fleet(us, eu)).backend.health == HealthCheck(250, 200)
 
 
 def test_what_a_policy_declares():
@@ -314,4 +315,3 @@ def test_far_places_get_the_time_they_need():
     assert resolved(PAIR).backend.health == HealthCheck(250, 240)
     far = resolved(fleet(US, EU, distances={("us-east", "eu-west"): 150})).backend
     assert (far.connect_timeout_ms, far.health) == (450, HealthCheck(250, 450))
-    assert READY.ready
