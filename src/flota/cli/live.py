@@ -32,6 +32,12 @@ class Screen:
         self._last = text
         self._out.flush()
 
+    def finish(self) -> None:
+        """Leave what is shown, and go on below it."""
+        if self._live and self._last:
+            self._out.write("\n")
+            self._out.flush()
+
 
 def changes(before: FleetStatus | None, now: FleetStatus) -> tuple[str, ...]:
     """What is different, a line each: for logs and pipes."""

@@ -7,7 +7,7 @@ from typing import Literal
 from flota.report.shape import API_VERSION, ApiVersion, Row
 
 
-class Version(Row, frozen=True):
+class Version(Row, frozen=True, kw_only=True):
     """Versions of Flota, of the Envoy it brings, and of the Gateway API and Python it works with."""
 
     api_version: ApiVersion = API_VERSION

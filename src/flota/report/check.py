@@ -2,22 +2,26 @@
 
 from typing import Literal
 
+from msgspec.structs import asdict
+
 from flota.report.problems import ProblemRow, problem_rows, row_of
 from flota.report.shape import API_VERSION, ApiVersion, Row
 from flota.report.view import View
 
 
-class CheckReport(Row, frozen=True):
-    """`refused`: objects and files that would not be taken. `unresolved`: admitted, in effect, and with a bad condition.
+class CheckedRow(ProblemRow, frozen=True, kw_only=True):
+    """A problem. `refused`: the object or file would not be taken; else it is in effect, with a bad condition."""
 
-    `ignored`: objects of kinds that Flota has no use for, counted by group.
-    """
+    refused: bool = False
+
+
+class CheckReport(Row, frozen=True, kw_only=True):
+    """`ok`: nothing would be refused. `ignored`: objects of kinds that Flota has no use for, counted by group."""
 
     api_version: ApiVersion = API_VERSION
     kind: Literal["CheckReport"] = "CheckReport"
     ok: bool
-    refused: tuple[ProblemRow, ...]
-    unresolved: tuple[ProblemRow, ...]
+    problems: tuple[CheckedRow, ...]
     ignored: dict[str, int]
 
 
@@ -27,7 +31,6 @@ def check(view: View) -> CheckReport:
     rows = problem_rows(view)
     return CheckReport(
         ok=not refused,
-        refused=tuple(each for each in rows if each in refused),
-        unresolved=tuple(each for each in rows if each not in refused),
+        problems=tuple(CheckedRow(**asdict(each), refused=each in refused) for each in rows),
         ignored=dict(view.ignored),
     )

@@ -12,7 +12,7 @@ from flota.report.view import View
 ClusterState = Literal["Serving", "Draining", "Suspect", "Lost"]
 
 
-class ClusterRow(Row, frozen=True):
+class ClusterRow(Row, frozen=True, kw_only=True):
     """A cluster. `state` null = unknown: nothing runs yet. `reason` is a sentence.
 
     Serving: takes its share. Draining: told to give up its traffic for a while. Suspect: silent, but its endpoints answer, so they are

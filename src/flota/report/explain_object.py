@@ -16,7 +16,7 @@ from flota.report.view import View
 from flota.routing import reasons
 
 
-class ConditionRow(Row, frozen=True):
+class ConditionRow(Row, frozen=True, kw_only=True):
     """A condition. `about`: the object itself is "", else a listener or a parent. `lastTransitionTime` null = nothing runs."""
 
     api_version: ApiVersion = API_VERSION
@@ -30,7 +30,7 @@ class ConditionRow(Row, frozen=True):
     last_transition_time: datetime | None
 
 
-class ObjectRow(Row, frozen=True):
+class ObjectRow(Row, frozen=True, kw_only=True):
     """One object. `cluster` null = the top of the folder; `why` are sentences, the most important first.
 
     `endpoints` and `tiers` are those of a Service or ServiceImport, as the proxy of `cluster` sees them.
@@ -50,7 +50,7 @@ class ObjectRow(Row, frozen=True):
     problems: tuple[ProblemRow, ...]
 
 
-class ObjectExplanation(Row, frozen=True):
+class ObjectExplanation(Row, frozen=True, kw_only=True):
     """The object in every cluster that has it."""
 
     objects: tuple[ObjectRow, ...]

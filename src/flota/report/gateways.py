@@ -22,7 +22,7 @@ ROUTE_FIELDS: tuple[tuple[RouteKind, str], ...] = (
 )
 
 
-class ListenerRow(Row, frozen=True):
+class ListenerRow(Row, frozen=True, kw_only=True):
     """A listener of a Gateway."""
 
     name: str
@@ -31,7 +31,7 @@ class ListenerRow(Row, frozen=True):
     reason: str
 
 
-class GatewayRow(Row, frozen=True):
+class GatewayRow(Row, frozen=True, kw_only=True):
     """A Gateway. `programmed` = its proxy has acknowledged it; null when nothing runs or another controller has it."""
 
     cluster: str
@@ -44,7 +44,7 @@ class GatewayRow(Row, frozen=True):
     listeners: tuple[ListenerRow, ...]
 
 
-class RouteRow(Row, frozen=True):
+class RouteRow(Row, frozen=True, kw_only=True):
     """A route of any kind. `accepted` and `resolvedRefs` hold for all its parents; null = no parent of ours.
 
     `programmed` = it is in effect in its proxy, which has acknowledged it.

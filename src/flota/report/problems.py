@@ -8,7 +8,7 @@ from flota.report.shape import Row
 from flota.report.view import ProxyView, View
 
 
-class ProblemRow(Row, frozen=True):
+class ProblemRow(Row, frozen=True, kw_only=True):
     """One refusal or bad condition. `cluster` null = the top of the folder; `file` is relative to it, `line` counts from 1."""
 
     cluster: str | None

@@ -20,7 +20,7 @@ Slices = Mapping[str, Mapping[Key, list[EndpointSlice]]]
 """Cluster → (namespace, service) → its slices."""
 
 
-class EndpointRow(Row, frozen=True):
+class EndpointRow(Row, frozen=True, kw_only=True):
     """One address and port. `cluster` is where it runs; `cause` says why it is in its state, empty for a healthy one."""
 
     cluster: str
@@ -30,7 +30,7 @@ class EndpointRow(Row, frozen=True):
     cause: str = ""
 
 
-class ServiceRow(Row, frozen=True):
+class ServiceRow(Row, frozen=True, kw_only=True):
     """A Service of the cluster, or a ServiceImport (`imported`) with the endpoints of the whole cluster set."""
 
     cluster: str

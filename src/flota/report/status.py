@@ -12,7 +12,7 @@ from flota.report.view import View
 from flota.report.waiting import WaitingRow, waiting_rows
 
 
-class FlotaRow(Row, frozen=True):
+class FlotaRow(Row, frozen=True, kw_only=True):
     """The Flota that answers. `metrics` is the base URL of `/metrics` and `/readyz`."""
 
     api_version: ApiVersion = API_VERSION
@@ -23,7 +23,7 @@ class FlotaRow(Row, frozen=True):
     metrics: str | None
 
 
-class ProxyRow(Row, frozen=True):
+class ProxyRow(Row, frozen=True, kw_only=True):
     """The Envoy of a cluster. `connected` = it follows Flota's plan; one that is not keeps serving what it has."""
 
     cluster: str
@@ -33,14 +33,14 @@ class ProxyRow(Row, frozen=True):
     reason: str
 
 
-class DrainRow(Row, frozen=True):
+class DrainRow(Row, frozen=True, kw_only=True):
     """Traffic kept away from `target` (as it was typed) until then."""
 
     target: str
     until: datetime
 
 
-class PodRow(Row, frozen=True):
+class PodRow(Row, frozen=True, kw_only=True):
     """A pod that runs on this machine as processes."""
 
     cluster: str
@@ -55,7 +55,7 @@ class PodRow(Row, frozen=True):
     pids: tuple[int, ...]
 
 
-class FleetStatus(Row, frozen=True):
+class FleetStatus(Row, frozen=True, kw_only=True):
     """The whole fleet. `settled` = everything admitted is in effect; what isn't yet is in `waiting`. Null and empty when nothing runs."""
 
     name: str

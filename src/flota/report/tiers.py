@@ -6,7 +6,7 @@ from flota.report.shape import Row
 from flota.report.view import View
 
 
-class LocalityRow(Row, frozen=True):
+class LocalityRow(Row, frozen=True, kw_only=True):
     """The endpoints of one place. `weight` splits the tier where a policy gives weights."""
 
     cluster: str
@@ -17,7 +17,7 @@ class LocalityRow(Row, frozen=True):
     endpoints: tuple[EndpointRow, ...]
 
 
-class TierRow(Row, frozen=True):
+class TierRow(Row, frozen=True, kw_only=True):
     """Places of equal rank; `tier` 0 serves first."""
 
     tier: int

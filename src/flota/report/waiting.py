@@ -7,7 +7,7 @@ from flota.report.shape import Row
 from flota.report.view import PodView, View
 
 
-class WaitingRow(Row, frozen=True):
+class WaitingRow(Row, frozen=True, kw_only=True):
     """One thing that is not in effect, in a sentence. `final` = waiting longer will not help."""
 
     cluster: str
