@@ -88,7 +88,7 @@ class Assembler:
     ) -> Mapping[Key, msgspec.Struct]:
         """Both, `strong` where both have one; the identical mapping for the identical two."""
         if not weak or not strong:
-            return strong or weak
+            return strong if strong or not weak else weak
         held = self._merged.get((cluster, name))
         if held is not None and held[0][0] is weak and held[0][1] is strong:
             return held[1]
