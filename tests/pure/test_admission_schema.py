@@ -109,6 +109,8 @@ def test_null_is_absent_80_0_is_80_and_base64_may_have_line_breaks() -> None:
     admission = admit(document("HTTPRoute", (("spec", "rules", 0, "backendRefs", 0, "port"), 80.0), (("spec", "hostnames"), None)))
     assert isinstance(admission.object, HTTPRoute)
     assert admission.object.spec.rules[0].backend_refs[0].port == 80
+    redirect = {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 301.0}}]}
+    assert admit(document("HTTPRoute", (("spec", "rules"), [redirect]))).verdict == "admitted"
     secret = admit(document("Secret", (("data", "tls.crt"), "YWJj\nZGVm\n"), (("stringData",), {"tls.key": "plain"}))).object
     assert isinstance(secret, Secret)
     assert secret.data == {"tls.crt": b"abcdef", "tls.key": b"plain"}
@@ -181,3 +183,23 @@ def test_no_document_makes_admission_raise_and_what_is_admitted_is_read_back_the
     if admission.object is not None:
         written = msgspec.json.decode(msgspec.json.encode(admission.object))
         assert admit(written).object == admission.object
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"spec": {f"field{number}": 1 for number in range(20_000)}},
+        {"spec": {"x" * 1_000_000: 1}},
+        {"spec": {"rules": [{"matches": [{"path": {"type": "P" * 1_000_000}}]}]}},
+        {"spec": {"hostnames": ["a-" * 500_000]}},
+        {"spec": {"hostnames": [10**5000] * 100}},
+        {"spec": {"parentRefs": [{"name": "g", "port": -(10**5000)}]}},
+        {"spec": {"rules": [{"matches": [{"headers": [{"name": "a", "value": "a" * 4000 + "\x01"}]}]}]}},
+        {"spec": {"rules": [{"matches": [{"path": {"type": "RegularExpression", "value": "((a{100}){100}){100}"}}]}]}},
+    ],
+    ids=lambda body: str(list(body["spec"]))[:20],
+)
+def test_a_hostile_document_is_refused_with_short_messages_and_little_work(hostile: Document) -> None:
+    admission = admit(document("HTTPRoute") | hostile)
+    assert admission.verdict == "refused"
+    assert all(len(fault.message) < 1000 for fault in admission.faults)

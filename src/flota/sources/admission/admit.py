@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from flota.fleet.core import Secret
 from flota.fleet.kinds import KINDS, OUR_GROUPS, Kind, find
-from flota.sources.admission.fault import Fault, fault
+from flota.sources.admission.fault import Fault, fault, quoted
 from flota.sources.admission.metadata import metadata
 from flota.sources.admission.rules import RULES
 from flota.sources.admission.schema import settle
@@ -85,7 +85,7 @@ def _kind(raw: Mapping[str, object]) -> Kind | Admission:
         return _unknown(group, name)
     if number not in kind.versions:
         served = " or ".join(f"{group}{slash}{each}" for each in kind.versions)
-        said = f'"{version}" is not served for {name}; use {served}'
+        said = f"{quoted(version)} is not served for {name}; use {served}"
         return _refused([fault(("apiVersion",), "UnknownVersion", said)])
     return kind
 
@@ -96,12 +96,12 @@ def _unknown(group: str, name: str) -> Admission:
     if (others is None and group not in OUR_GROUPS) or name in (others or "").split():
         return Admission(None, (), "ignored")
     known = [each.kind for each in KINDS if each.group == group]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     elsewhere = next((each.api_version for each in KINDS if each.kind == name), None)
     if elsewhere is not None:
         hint = f"apiVersion of a {name} is {elsewhere}"
-    return _refused([fault(("kind",), "UnknownKind", f'"{name}" is not a kind of group "{group}"; {hint}')])
+    return _refused([fault(("kind",), "UnknownKind", f'{quoted(name)} is not a kind of group "{group}"; {hint}')])
 
 
 def _without_server_fields(raw: Mapping[str, object], kind: Kind) -> dict[str, object]:

@@ -9,6 +9,7 @@ Path = tuple[str | int, ...]
 """Field names as written in the manifest, and list positions from 0."""
 Faults = Iterator["Fault"]
 T = TypeVar("T")
+_LONGEST_STEP = 260
 
 
 class Fault(Struct, frozen=True):
@@ -26,7 +27,8 @@ class Fault(Struct, frozen=True):
 def text(path: Path) -> str:
     """The path as people write it: `spec.rules[0].matches[1].path`, `metadata.labels[a.b/c]`."""
     out = ""
-    for part in path:
+    for step in path:
+        part = step if isinstance(step, int) or len(step) <= _LONGEST_STEP else f"{step[:_LONGEST_STEP]}…"
         if isinstance(part, int) or "." in part or "/" in part or not part:
             out += f"[{part}]"
         else:
@@ -41,8 +43,11 @@ def fault(path: Path, reason: str, said: str) -> Fault:
 
 def quoted(value: object) -> str:
     """A value as the message shows it: strings in quotes, long ones cut."""
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return shown if len(shown) <= 80 else shown[:70] + "…" + shown[-1]
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 80 else f'"{value[:70]}…"'
+    if isinstance(value, int) and not -(10**20) < value < 10**20:
+        return "a number of more than 20 digits"  # Python refuses to print very long ones
+    return str(value)
 
 
 def doubled(path: Path, values: Iterable[T], key: Callable[[T], Hashable], field: str, what: str) -> Faults:

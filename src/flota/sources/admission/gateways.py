@@ -113,5 +113,7 @@ def _infrastructure(given: GatewayInfrastructure) -> Faults:
     for name, keys in (("labels", given.labels), ("annotations", given.annotations)):
         for key in keys:
             if not is_qualified(key) or len(key.partition("/")[0]) >= 253:
-                said = "the key must be of the form [domain/]name, the domain of at most 252 characters, the name of 63 letters, digits, - _ ."
+                said = (
+                    "the key must be of the form [domain/]name, the domain of at most 252 characters, the name of 63 letters, digits, - _ ."
+                )
                 yield fault(("spec", "infrastructure", name, key), "Invalid", said)

@@ -17,7 +17,9 @@ from msgspec import Struct, inspect
 
 from flota.sources.admission.fault import Fault, Path, fault, quoted
 
-_MISSING = object()
+_MOST_HINTS = 50
+"""So many faults get a guess at what was meant; guessing is slow, and documents can be hostile."""
+_LONGEST_GUESSED = 64
 
 
 @cache
@@ -60,6 +62,7 @@ def _settle_scalar(value: object, shape: inspect.Type, words: str, path: Path, f
         case inspect.BytesType():
             return _settle_bytes(value, path, faults)
         case inspect.LiteralType():
+            value = int(value) if isinstance(value, float) and value.is_integer() else value
             _check_choice(value, shape.values, path, faults)
         case inspect.BoolType():
             if not isinstance(value, bool):
@@ -77,7 +80,7 @@ def _settle_struct(value: object, shape: inspect.StructType, path: Path, faults:
     for name, inner in value.items():
         field = fields.get(name)
         if field is None:
-            faults.append(_unknown(path, str(name), fields))
+            faults.append(_unknown(path, str(name), fields, guess=len(faults) < _MOST_HINTS))
         elif inner is not None:  # null is pruned where the API server finds it
             settled[name] = _settle(inner, field.type, (*path, name), faults)
     for name, field in fields.items():
@@ -129,7 +132,7 @@ def _settle_number(value: object, shape: inspect.IntType | inspect.FloatType, pa
     if isinstance(value, bool) or not isinstance(value, number):
         faults.append(_wrong(path, "a whole number" if number is int else "a number", value))
     elif (shape.ge is not None and value < shape.ge) or (shape.le is not None and value > shape.le):
-        faults.append(fault(path, "Invalid", f"{value} is out of range; must be {_range(shape.ge, shape.le)}"))
+        faults.append(fault(path, "Invalid", f"{quoted(value)} is out of range; must be {_range(shape.ge, shape.le)}"))
     return value
 
 
@@ -162,7 +165,7 @@ def _check_string(value: object, shape: inspect.StrType, words: str, path: Path,
 def _not_text(value: object, shape: inspect.StrType, words: str, path: Path) -> Fault:
     """Unquoted numbers and true/false are what YAML reads as something else; quotes help where the text would be right."""
     said = f"must be a string ({words}), not {_named(value)}" if words else f"must be a string, not {_named(value)}"
-    written = str(value).lower() if isinstance(value, bool) else str(value)
+    written = str(value).lower() if isinstance(value, bool) else quoted(value)
     if isinstance(value, (int, float)) and re.search(shape.pattern or "", written):
         said += f'; write it in quotes: "{written}"'
     return fault(path, "TypeInvalid", said)
@@ -171,10 +174,10 @@ def _not_text(value: object, shape: inspect.StrType, words: str, path: Path) -> 
 def _check_choice(value: object, choices: Iterable[Any], path: Path, faults: list[Fault]) -> None:
     known = list(choices)
     if isinstance(value, bool) or value not in known:
-        near = difflib.get_close_matches(str(value), [str(each) for each in known], n=1, cutoff=0.75)
+        near = _near(value, [str(each) for each in known], 0.75) if isinstance(value, str) and len(faults) < _MOST_HINTS else []
         hint = f" (did you mean {near[0]}?)" if near else ""
         allowed = ", ".join(str(each) for each in sorted(known, key=str))
-        faults.append(fault(path, "NotSupported", f"{quoted(value)} is not allowed; one of {allowed}{hint}"))
+        faults.append(fault(path, "NotSupported", f"{_shown(value)} is not allowed; one of {allowed}{hint}"))
 
 
 def _check_size(size: int, least: int | None, most: int | None, what: str, path: Path, faults: list[Fault]) -> None:
@@ -184,11 +187,15 @@ def _check_size(size: int, least: int | None, most: int | None, what: str, path:
         faults.append(fault(path, "TooMany", f"has {size} {what}; at most {most} are allowed"))
 
 
-def _unknown(path: Path, name: str, fields: Mapping[str, object]) -> Fault:
+def _unknown(path: Path, name: str, fields: Mapping[str, object], *, guess: bool) -> Fault:
     lower = {known.lower(): known for known in fields}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.7)
+    near = _near(name.lower(), lower, 0.7) if guess else []
     hint = f"did you mean {lower[near[0]]}?" if near else f"known here: {', '.join(fields) or 'none'}"
     return fault((*path, name), "UnknownField", f"unknown field; {hint}")
+
+
+def _near(given: str, known: Iterable[str], cutoff: float) -> list[str]:
+    return difflib.get_close_matches(given, list(known), n=1, cutoff=cutoff) if len(given) <= _LONGEST_GUESSED else []
 
 
 def _wrong(path: Path, wanted: str, value: object) -> Fault:
@@ -207,7 +214,11 @@ def _named(value: object) -> str:
         return f"a list of {len(value)}"
     if value is None:
         return "null"
-    return f"{'the string ' if isinstance(value, str) else ''}{str(value).lower() if isinstance(value, bool) else quoted(value)}"
+    return f"the string {quoted(value)}" if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else quoted(value)
+
+
+def _shown(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else _named(value)
 
 
 def _fits(value: object, shape: inspect.Type) -> bool:
