@@ -22,6 +22,6 @@ def expression(path: Path, pattern: str) -> Faults:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
         culprit = reason.rpartition(": ")[2]
         at = pattern.find(culprit) if ": " in reason else len(pattern) - 1
-        where = f" at character {at + 1}" if at >= 0 else ""
+        where = f" at character {at + 1}" if at >= 0 and culprit != pattern else ""
         said = f"{quoted(pattern)} is not a regular expression of RE2{where}: {reason}; see the RE2 syntax, which has no look-around"
         yield fault(path, "Invalid", said)
