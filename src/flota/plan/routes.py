@@ -119,7 +119,8 @@ class RouteSource(Struct, frozen=True):
     """Where an entry comes from. `rule` and `match` are indices into the object; they never reach the proxy, so that
     reordering costs nothing."""
 
-    kind: Literal["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"]
+    kind: Literal["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "Gateway"]
+    """Gateway: what a listener (`rule_name`) answers itself."""
     namespace: str
     name: str
     rule: int

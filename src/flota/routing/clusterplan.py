@@ -131,8 +131,9 @@ class ClusterPlanner:
         built: dict[str, RouteTable] = {}
         for name, several in wanted.items():
             table = self.tables.get(name)
-            if table is None or table.fronts != {front.id: front.hostname for front in several}:
-                table = HostTable(name, several)
+            new = HostTable(name, several, self._elsewhere(several))
+            if table is None or (table.fronts, table.elsewhere) != (new.fronts, new.elsewhere):
+                table = new
                 pieces = [each for front in several for each in self.register.pieces[front.id].values()]
                 table.update((), pieces)
                 before = self._tables.get(name)
@@ -143,6 +144,17 @@ class ClusterPlanner:
         self.tables = tables
         if built != self._tables or any(built[name] is not self._tables.get(name) for name in built):
             self._tables = built
+
+    def _elsewhere(self, several: list[Front]) -> list[Front]:
+        """Other HTTPS listeners that a connection to this one might have been meant for."""
+        if several[0].protocol != "HTTPS":
+            return []
+        sockets = set(several[0].sockets)
+        return [
+            front
+            for front in self._fronts.values()
+            if front.protocol == "HTTPS" and front.id != several[0].id and sockets & set(front.sockets)
+        ]
 
     def _resocket(self, news: Changed, *, rebuilt: bool) -> None:
         if rebuilt:

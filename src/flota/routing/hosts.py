@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from operator import itemgetter
 
-from flota.plan import ObjectRef, RouteEntry, RouteTable, VirtualHost
+from flota.plan import Match, ObjectRef, Respond, RouteEntry, RouteSource, RouteTable, VirtualHost
 from flota.routing.ages import Age
 from flota.routing.fronts import Front, FrontId
 from flota.routing.hostnames import ANY, chain, intersect, most_specific
@@ -23,12 +23,15 @@ class HostTable:
     entries are those of its own hostname, then those of each wildcard above it, as Envoy looks into one virtual host only.
     """
 
-    def __init__(self, name: str, fronts: Iterable[Front]) -> None:
+    def __init__(self, name: str, fronts: Iterable[Front], elsewhere: Iterable[Front] = ()) -> None:
+        """`elsewhere`: listeners of the same port with tables of their own; for their hosts this one answers 421, as a client
+        may re-use a connection that was opened for another host (RFC 9110 section 15.5.20)."""
         self.name = name
         self.fronts = {front.id: front.hostname for front in fronts}
+        self.elsewhere = {front.id: front.hostname for front in elsewhere}
         self.rebuilt = 0
         """Virtual hosts built so far: what a change has cost."""
-        self._by_hostname = {hostname: each for each, hostname in self.fronts.items()}
+        self._by_hostname = {hostname: each for each, hostname in (*self.elsewhere.items(), *self.fronts.items())}
         exact = all(not each.startswith("*") for each in self.fronts.values())
         self._sharded = not (exact and len(self.fronts) == 1 and name.startswith("https/"))
         self._pieces: defaultdict[Tier, dict[ObjectRef, Piece]] = defaultdict(dict)
@@ -67,10 +70,15 @@ class HostTable:
 
     def _keep_apart(self) -> None:
         """A listener's own hostname is answered by it alone, also while it has no routes."""
-        if len(self.fronts) > 1:
-            for hostname in self.fronts.values():
-                if hostname != ANY:
-                    self._hosts[hostname] = VirtualHost(hostname, ())
+        for each, hostname in self.elsewhere.items():
+            source = RouteSource("Gateway", each.namespace, each.gateway, 0, rule_name=each.listener)
+            self._hosts[hostname] = VirtualHost(hostname, (RouteEntry(source, Match(), Respond(421)),))
+        for hostname in self.fronts.values():
+            if self._is_kept(hostname):
+                self._hosts[hostname] = VirtualHost(hostname, ())
+
+    def _is_kept(self, hostname: str) -> bool:
+        return hostname != ANY and len(self._by_hostname) > 1
 
     def _settle(self, tier: Tier) -> set[tuple[FrontId, str]]:
         """Note what a tier holds now. Gives the hosts of its listener that it reaches."""
@@ -98,7 +106,7 @@ class HostTable:
             return False
         old = self._hosts.get(domain)
         if domain not in self._domains[front]:
-            if len(self.fronts) > 1 and domain == self.fronts[front] != ANY:
+            if domain == self.fronts[front] and self._is_kept(domain):
                 self._hosts[domain] = VirtualHost(domain, ())
             else:
                 self._hosts.pop(domain, None)

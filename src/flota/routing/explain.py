@@ -1,0 +1,256 @@
+"""What the proxy of a cluster does with a request, and why: its own look-up, done on the plan."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from flota.plan import (
+    Endpoint,
+    FilterChain,
+    Forward,
+    HeaderChanges,
+    Listener,
+    Locality,
+    PathMatch,
+    ProxyPlan,
+    Redirect,
+    Respond,
+    RouteEntry,
+    RouteSource,
+    RouteTable,
+    Tier,
+    WeightedBackend,
+)
+from flota.routing import lookup
+from flota.routing.lookup import Request
+from flota.routing.paths import normalise, replace_prefix, split
+
+__all__ = ["Answer", "Candidate", "Request", "explain_request"]
+
+_SERVING = frozenset({"Healthy", "Suspect", "Unknown"})
+_WELL_KNOWN = {"http": 80, "https": 443}
+
+
+class Candidate(Struct, frozen=True):
+    """A backend the request may go to. `share` of the requests, 0.0 to 1.0; `backend` None = answered 500."""
+
+    backend: str | None
+    label: str
+    share: float
+    tiers: tuple[Tier, ...] = ()
+
+    @property
+    def serves(self) -> bool:
+        """Whether any endpoint may take it."""
+        return any(each.state in _SERVING for each in _endpoints(self.tiers))
+
+
+class Answer(Struct, frozen=True):
+    """`status`: what the proxy itself answers, None when it forwards (or there is no HTTP answer: see `why`).
+
+    `listener`, `chain`, `table`, `host`: how far the look-up came. `tiers`: those of the backend with the largest share.
+    """
+
+    status: int | None = None
+    listener: str | None = None
+    chain: str | None = None
+    table: str | None = None
+    host: str | None = None
+    entry: RouteEntry | None = None
+    source: RouteSource | None = None
+    candidates: tuple[Candidate, ...] = ()
+    filters: tuple[str, ...] = ()
+    location: str | None = None
+    why: tuple[str, ...] = ()
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Where the request goes first, and then."""
+        best = max(self.candidates, key=lambda each: each.share, default=None)
+        return best.tiers if best else ()
+
+
+def explain_request(proxy: ProxyPlan, request: Request) -> Answer:
+    """Simulate the proxy."""
+    port = lookup.port_of(request)
+    found = lookup.listeners(proxy.listeners.values(), request)
+    if not found:
+        ports = ", ".join(sorted({f"{each.address}:{each.port}" for each in proxy.listeners.values()})) or "nothing"
+        return Answer(why=(f"nothing listens for it on port {port}: the proxy of {proxy.cluster} listens on {ports}",))
+    listener = found[0]
+    why = [f"{listener.address} port {port} belongs to {_gateways(listener)}"]
+    if len(found) > 1:
+        why.append(f"{len(found) - 1} more listen on that port ({', '.join(each.name for each in found[1:])}); this is the first")
+    return _in_listener(proxy, listener, request, why)
+
+
+def _in_listener(proxy: ProxyPlan, listener: Listener, request: Request, why: list[str]) -> Answer:
+    at = Answer(listener=listener.name)
+    chain = lookup.filter_chain(listener, request)
+    if chain is None:
+        why.append(f"no listener there takes the server name {lookup.bare_host(request.authority)}: the connection is closed")
+        return _with(at, why)
+    at = _with(at, why, chain=chain.name)
+    table = lookup.table_of(proxy.tables, chain)
+    if table is None:
+        return _carried(proxy, chain, request, at, why)
+    if (chain.tls is None) != (request.scheme == "http"):
+        spoken = "plain HTTP" if chain.tls is None else "TLS"
+        return _with(at, [*why, f"the listener speaks {spoken}, the request {request.scheme}: no HTTP answer comes back"])
+    return _in_table(proxy, table, request, _with(at, why, table=table.name), why)
+
+
+def _in_table(proxy: ProxyPlan, table: RouteTable, request: Request, at: Answer, why: list[str]) -> Answer:
+    bare = lookup.bare_host(request.authority)
+    host = lookup.virtual_host(table.hosts, request.authority)
+    if host is None:
+        return _with(at, [*why, f"no route there has a hostname that matches {bare or 'an empty host'}: 404"], status=404)
+    why = [*why, f"host {bare} is {_matched(host.domain)}"]
+    entry = lookup.entry(host, request)
+    if entry is None:
+        said = f"none of its {len(host.entries)} matches takes {request.method} {request.path}: 404"
+        return _with(at, [*why, said], host=host.domain, status=404)
+    source = entry.source
+    if source.kind == "Gateway":
+        said = f"listener {source.rule_name} of the port is for that host: 421, a client opens a new connection then"
+        return _with(at, [*why, said], host=host.domain, entry=entry, source=source, status=421)
+    why.append(f"{source.kind} {source.namespace}/{source.name} rule {source.rule + 1} takes it: {_match_text(entry)}")
+    at = _with(at, why, host=host.domain, entry=entry, source=source, filters=_filters(entry))
+    if isinstance(entry.action, Redirect):
+        location = _location(entry.action, entry.match.path, host.domain, request)
+        return _with(at, [*why, f"it redirects to {location}"], status=entry.action.status, location=location)
+    if isinstance(entry.action, Respond):
+        return _with(at, [*why, _respond_text(entry.action)], status=entry.action.status)
+    return _forwarded(proxy, entry.action, at, why)
+
+
+def _forwarded(proxy: ProxyPlan, action: Forward, at: Answer, why: list[str]) -> Answer:
+    missing = 503 if at.entry is not None and at.entry.match.grpc else 500
+    candidates = _candidates(proxy, action.backends)
+    said = [*why, *(_candidate_text(each, proxy, missing) for each in candidates)]
+    statuses = {None if each.serves else 503 if each.backend else missing for each in candidates}
+    status = next(iter(statuses)) if len(statuses) == 1 else None
+    return _with(at, said, status=status, candidates=candidates)
+
+
+def _carried(proxy: ProxyPlan, chain: FilterChain, request: Request, at: Answer, why: list[str]) -> Answer:
+    """A chain that carries bytes: no HTTP is looked at."""
+    if chain.tls is not None and request.scheme == "http":
+        return _with(at, [*why, "the listener speaks TLS, the request does not: the connection is closed"])
+    candidates = _candidates(proxy, chain.backends or ())
+    source = chain.source
+    if source is None:
+        return _with(at, [*why, "no route takes connections there: they are closed"])
+    said = [*why, f"{source.kind} {source.namespace}/{source.name} carries the connection; HTTP in it is not looked at"]
+    said += [_candidate_text(each, proxy, None) for each in candidates]
+    return _with(at, said, source=source, candidates=candidates)
+
+
+def _candidates(proxy: ProxyPlan, backends: Iterable[WeightedBackend]) -> tuple[Candidate, ...]:
+    held = [each for each in backends if each.weight]
+    total = sum(each.weight for each in held) or 1
+    found = []
+    for each in held:
+        backend = proxy.backends.get(each.backend) if each.backend else None
+        endpoints = proxy.endpoints.get(backend.endpoints) if backend else None
+        label = backend.label if backend else ""
+        found.append(Candidate(each.backend, label, each.weight / total, endpoints.tiers if endpoints else ()))
+    return tuple(found)
+
+
+def _candidate_text(each: Candidate, proxy: ProxyPlan, missing: int | None) -> str:
+    share = f"{each.share:.0%} of the requests go" if each.share < 1 else "it goes"
+    if each.backend is None:
+        return f"{each.share:.0%}: the reference does not resolve, " + (f"answered {missing}" if missing else "the connection is closed")
+    if not each.serves:
+        return f"{share} to {each.label}, which has no endpoint that serves" + (": 503" if missing else "")
+    return f"{share} to {each.label}: {'; then '.join(_tier_text(tier, proxy.cluster) for tier in each.tiers)}"
+
+
+def _tier_text(tier: Tier, home: str) -> str:
+    return ", ".join(_place_text(each, home) for each in tier.localities)
+
+
+def _place_text(place: Locality, home: str) -> str:
+    serving = sum(each.state in _SERVING for each in place.endpoints)
+    where = "here" if place.cluster == home else f"in {place.cluster}"
+    reason = f" ({place.why})" if place.why else ""
+    return f"{serving} of {len(place.endpoints)} endpoints {where}{reason}"
+
+
+def _endpoints(tiers: tuple[Tier, ...]) -> Iterable[Endpoint]:
+    return (each for tier in tiers for place in tier.localities for each in place.endpoints)
+
+
+def _location(action: Redirect, matched: PathMatch, domain: str, request: Request) -> str:
+    """The Location header, as the proxy writes it: it keeps the request's port unless the host or a port is set."""
+    scheme = action.scheme or request.scheme
+    host, port = action.host, f":{action.port}" if action.port else ""
+    if action.port == 0 and host is None:
+        if not domain.startswith("*"):
+            host = domain
+        elif action.scheme:
+            port = f":{_WELL_KNOWN[action.scheme]}"
+    path, query = split(request.path)
+    path = normalise(path)
+    if action.full_path is not None:
+        path = action.full_path
+    elif action.prefix is not None:
+        path = replace_prefix(path, matched.value, action.prefix)
+    return f"{scheme}://{_request_host(request, scheme, port) if host is None else host}{port}{path}{query}"
+
+
+def _request_host(request: Request, scheme: str, port: str) -> str:
+    host = request.authority
+    at = host.rfind(":")
+    if at < 0 or host.rfind("]") > at:
+        return host
+    own = f":{_WELL_KNOWN.get(request.scheme, 0)}"
+    return host[:at] if port or (scheme != request.scheme and host[at:] == own) else host
+
+
+def _filters(entry: RouteEntry) -> tuple[str, ...]:
+    found = [*_header_texts("request", entry.request_headers), *_header_texts("response", entry.response_headers)]
+    if isinstance(entry.action, Forward):
+        rewrite = entry.action.rewrite
+        if rewrite and rewrite.host:
+            found.append(f"the backend sees host {rewrite.host}")
+        if rewrite and (rewrite.full_path is not None or rewrite.prefix is not None):
+            what = "path" if rewrite.full_path is not None else f"prefix {entry.match.path.value}"
+            found.append(f"{what} becomes {rewrite.full_path or rewrite.prefix or '/'}")
+        found += [f"{each.numerator}/{each.denominator} are mirrored to {each.backend}" for each in entry.action.mirrors]
+    return tuple(found)
+
+
+def _header_texts(side: str, changes: HeaderChanges | None) -> list[str]:
+    if changes is None:
+        return []
+    texts = [f"{side} header {name} set to {value!r}" for name, value in changes.set]
+    texts += [f"{side} header {name}: {value!r} added" for name, value in changes.add]
+    return texts + [f"{side} header {name} removed" for name in changes.remove]
+
+
+def _match_text(entry: RouteEntry) -> str:
+    match = entry.match
+    texts = [f"path {match.path.kind} {match.path.value}"]
+    texts += [f"method {match.method}"] if match.method else []
+    texts += [f"header {each.name} {each.kind} {each.value!r}" for each in match.headers]
+    texts += [f"query {each.name} {each.kind} {each.value!r}" for each in match.query]
+    return ", ".join(texts + (["a gRPC call"] if match.grpc else []))
+
+
+def _respond_text(action: Respond) -> str:
+    return f"the rule has no backend that resolves, or can't be done: {action.status}"
+
+
+def _matched(domain: str) -> str:
+    return "matched by routes without a hostname" if domain == "*" else f"matched by {domain}"
+
+
+def _gateways(listener: Listener) -> str:
+    return ", ".join(f"Gateway {namespace}/{name}" for namespace, name in listener.gateways)
+
+
+def _with(at: Answer, why: list[str], **changes: object) -> Answer:
+    fields = {name: getattr(at, name) for name in Answer.__struct_fields__}
+    return Answer(**{**fields, **changes, "why": tuple(why)})
