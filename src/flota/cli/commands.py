@@ -1,5 +1,6 @@
 """The commands, their arguments and their exit codes: 0 = done, 1 = no, 2 = asked wrongly. What they do is in the modules beside."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flota.cli.failure import Failure
-from flota.cli.options import ContextOption, FolderOption, Output, OutputOption, Where, chosen, fleet
+from flota.cli.options import ContextOption, FolderOption, Output, OutputOption, Rendered, Shell, Where, chosen, fleet
 from flota.cli.output import emit, note, write
 
 app = typer.Typer(
@@ -23,6 +24,10 @@ app = typer.Typer(
 
 def run() -> None:
     """Run the command of this process; errors are one line on stderr."""
+    if "_FLOTA_COMPLETE" in os.environ:
+        from flota.cli.completion import prepare
+
+        prepare()
     try:
         app()
     except Failure as failure:
@@ -116,6 +121,103 @@ def status(
 
 
 @app.command()
+def check(ctx: typer.Context, output: OutputOption = Output.TABLE, folder: FolderOption = None, context: ContextOption = None) -> None:
+    """Every problem of the files, with file and line; exit 1 if any object would be refused."""
+    from flota.cli.ask import check_folder
+
+    raise typer.Exit(check_folder(fleet(ctx, folder, context), output))
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="request|KIND/NAME", help="A request, or an object such as httproute/shop.")],
+    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="Of the request.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="CLUSTER", help="The cluster whose Gateway is asked.", show_default=False)
+    ] = None,
+    gateway: Annotated[str | None, typer.Option(metavar="NS/NAME", help="Which of its Gateways.", show_default=False)] = None,
+    method: Annotated[str, typer.Option("--method", "-X", help="Of the request.")] = "GET",
+    header: Annotated[
+        list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Of the request (repeatable).")
+    ] = None,
+    namespace: Annotated[str, typer.Option("-n", "--namespace", help="Of the object.")] = "default",
+    cluster: Annotated[str | None, typer.Option(help="Of the object; by default all that have it.", show_default=False)] = None,
+    output: OutputOption = Output.TABLE,
+    folder: FolderOption = None,
+    context: ContextOption = None,
+) -> None:
+    """What happens to a request, or what was decided about an object, and why."""
+    from flota.cli.explain import Question, explain_any
+
+    asked = Question(what, url, source, gateway, method, tuple(header or ()), namespace, cluster)
+    raise typer.Exit(explain_any(fleet(ctx, folder, context), asked, output))
+
+
+@app.command()
+def whatif(
+    ctx: typer.Context,
+    lose: Annotated[list[str] | None, typer.Option(metavar="PLACE", help="A region, cluster or zone that dies.")] = None,
+    drained: Annotated[list[str] | None, typer.Option("--drain", metavar="PLACE", help="One that is drained.")] = None,
+    output: OutputOption = Output.TABLE,
+    folder: FolderOption = None,
+    context: ContextOption = None,
+) -> None:
+    """What would happen to each service, before it does."""
+    from flota.cli.ask import what_would
+
+    raise typer.Exit(what_would(fleet(ctx, folder, context), lose or [], drained or [], output))
+
+
+@app.command()
+def drain(
+    ctx: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="CLUSTER|REGION|ZONE", help="Where traffic goes away from.")],
+    duration: Annotated[str, typer.Option("--for", metavar="30m", help="How long; then it ends by itself.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if a service would be left with nothing.")] = False,
+    output: OutputOption = Output.TABLE,
+    folder: FolderOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Move traffic away from a place, and only traffic, for a while."""
+    from flota.cli.ask import drain as begin
+    from flota.cli.durations import seconds
+
+    where, limit = fleet(ctx, folder, context), seconds(duration, "--for")
+    raise typer.Exit(begin(where, target, limit, output, dry_run=dry_run, force=force))
+
+
+@app.command()
+def undrain(
+    ctx: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="As it was drained.")],
+    output: OutputOption = Output.TABLE,
+    folder: FolderOption = None,
+    context: ContextOption = None,
+) -> None:
+    """End a drain."""
+    from flota.cli.ask import undrain as end
+
+    raise typer.Exit(end(fleet(ctx, folder, context), target, output))
+
+
+@app.command()
+def render(
+    ctx: typer.Context,
+    what: Annotated[Rendered, typer.Option("--as", help="What to print.")] = Rendered.ENVOY,
+    cluster: Annotated[str | None, typer.Option(help="One cluster only.", show_default=False)] = None,
+    output: OutputOption = Output.YAML,
+    folder: FolderOption = None,
+    context: ContextOption = None,
+) -> None:
+    """The exact Envoy resources or Kubernetes objects, with nothing started."""
+    from flota.cli.ask import render as print_rendered
+
+    raise typer.Exit(print_rendered(fleet(ctx, folder, context), cluster, what.value, output))
+
+
+@app.command()
 def logs(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Part of a log's name.")] = None,
@@ -145,3 +247,33 @@ def version(output: OutputOption = Output.TABLE) -> None:
     from flota.cli.version import Version, versions
 
     emit(msgspec.json.encode(versions()), Version, output, lambda it, _: "\n".join(it.lines()))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, help="How long the load runs; 20 at least.")] = 30,
+) -> None:
+    """Two regions under load, one killed, hung and brought back: the guided first minute. Leaves nothing behind."""
+    from flota.cli.demo.run import demo as play
+
+    raise typer.Exit(play(seconds))
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Of a manifest or a report, such as TrafficPolicy or FleetStatus.")],
+) -> None:
+    """JSON Schema of a kind."""
+    import msgspec
+
+    from flota.cli.schema import schema as schema_of_kind
+
+    write(msgspec.json.format(msgspec.json.encode(schema_of_kind(kind)), indent=2).decode())
+
+
+@app.command()
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+    """A script that completes commands, e.g. `source <(flota completion bash)`."""
+    from flota.cli.completion import script
+
+    write(script(shell.value))

@@ -19,6 +19,21 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+class Rendered(StrEnum):
+    """What `flota render` prints."""
+
+    ENVOY = "envoy"
+    OBJECTS = "objects"
+
+
+class Shell(StrEnum):
+    """Shells that can complete commands."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
 FolderOption = Annotated[
     Path | None, typer.Option("-C", metavar="DIR", help="The fleet's folder; by default the current one.", show_default=False)
 ]

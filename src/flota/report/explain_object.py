@@ -13,7 +13,7 @@ from flota.report.services import EndpointRow, service_rows
 from flota.report.shape import API_VERSION, ApiVersion, Row
 from flota.report.tiers import TierRow, tier_rows
 from flota.report.view import View
-from flota.routing import reasons
+from flota.routing.reasons import explain_object as reasons
 
 
 class ConditionRow(Row, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> Obj
         line=origin.line if origin is not None else None,
         addresses=status.addresses if isinstance(status, GatewayStatus) else (),
         conditions=conditions,
-        why=tuple(dict.fromkeys((*reasons.explain_object(view.fleet, view.plan, ref), *said))),
+        why=tuple(dict.fromkeys((*reasons(view.fleet, view.plan, ref), *said))),
         endpoints=_endpoints(view, ref),
         tiers=_tiers(view, ref),
         problems=mine,

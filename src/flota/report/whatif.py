@@ -76,9 +76,7 @@ def drain_report(view: View, target: str, until: datetime, *, dry_run: bool, for
     if not found.known:
         return Failed(reason="UnknownTarget", message="; ".join(found.refusals), code=2)
     applied = not dry_run and (force or not found.refusals)
-    return DrainReport(
-        target=target, until=until, applied=applied, dry_run=dry_run, refusals=found.refusals, services=_rows(found.outlook)
-    )
+    return DrainReport(target=target, until=until, applied=applied, dry_run=dry_run, refusals=found.refusals, services=_rows(found.outlook))
 
 
 def undrain_report(view: View, target: str) -> UndrainReport | Failed:
