@@ -143,12 +143,14 @@ class Process:
         self._over.set()
 
     def _reap(self) -> Exit:
-        if self.child:
-            with contextlib.suppress(ChildProcessError):
-                found = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)
-                if found is not None:
-                    return Exit(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
-        return kept_exit(self.record)
+        try:
+            # Not only what this object started: one that was let go and adopted again is our child too.
+            found = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)
+        except ChildProcessError:
+            found = None
+        if found is None:
+            return kept_exit(self.record)
+        return Exit(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
 
 
 class Runner:

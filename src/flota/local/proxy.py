@@ -106,6 +106,7 @@ class Proxy:
         self._epoch = 0
         started = self._start(0)
         if isinstance(started, Problem):
+            self._crashes = PROXY.crashes(self._crashes, 0.0)
             await self._back_off(Trouble(started.reason, started.message))
             return
         self._current = started
@@ -160,7 +161,6 @@ class Proxy:
         await self._back_off(self._trouble(end))
 
     async def _back_off(self, why: Trouble) -> None:
-        self._crashes = max(self._crashes, 1)
         delay = PROXY.delay(self._crashes)
         phase = "CrashLoop" if self._crashes >= CRASH_LOOP else "Restarting"
         self._publish(phase, None, why.reason, f"{why.message}; next start in {delay:g} s" if delay else why.message)
@@ -226,7 +226,7 @@ class Proxy:
             async with asyncio.timeout(seconds):
                 await self.admin.post("/drain_listeners?graceful", timeout=1.0)
                 # Envoy can't be waited on for this; the statistics are asked, with a limit on the whole.
-                while process.exit is None and await self._connections() > 0:
+                while process.exit is None and await self._connections() > 0:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 
     async def _connections(self) -> int:
