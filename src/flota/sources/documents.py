@@ -9,21 +9,23 @@ import codecs
 import hashlib
 import re
 from collections.abc import Iterator
+from heapq import merge
 
 import msgspec
 
 from flota.sources.yaml import MAX_DOCUMENT, Flaw
 
-MAX_FILE = 16 * 1024 * 1024
+MAX_FILE = 8 * 1024 * 1024
 """Bytes of one file."""
 MAX_DOCUMENTS = 20_000
 """Documents in one file, empty ones counted too."""
 
-_MARKER = re.compile(rb"(?:\A|(?<=[\r\n]))(?:---|\.\.\.)(?=[ \t\r\n]|\Z)")
-_PROLOGUE = re.compile(rb"(?:[ \t]*+(?:#[^\r\n]*+)?(?:\r\n|\r|\n))*+(?=%)")
+_MARKERS = tuple(brk + mark for brk in (b"\n", b"\r") for mark in (b"---", b"..."))
+_AFTER = b" \t\r\n"
+_PROLOGUE = re.compile(rb"(?:[ \t]*+(?:#[^\r\n]*+)?(?:\r\n|\r|\n))*+\Z")
+_LONGEST_PROLOGUE = 65_536
 _DIRECTIVE = re.compile(rb"%[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _VERSION = re.compile(rb"%YAML[ \t]+1\.[0-9]+[ \t]*(?:#[^\r\n]*)?\s*")
-_BLANK = re.compile(rb"(?:[ \t]*+(?:\r\n|\r|\n|\Z))*+")
 _CONTROL = bytes(code for code in (*range(32), 127) if code not in b"\t\n\r")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
@@ -81,39 +83,73 @@ def split(data: bytes) -> Iterator[Chunk | Flaw]:
 
 def lines_in(text: bytes) -> int:
     """How many line breaks there are: LF, CR LF or CR."""
-    if b"\r" not in text:
-        return text.count(b"\n")
-    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
+    breaks = len(text) - len(text.translate(None, b"\r\n"))
+    return breaks - text.count(b"\r\n") if b"\r" in text else breaks
 
 
 def _cuts(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Where each document ends, and the marker that stands there."""
-    for found in _MARKER.finditer(data):
-        yield found.start(), found.group()
+    if data[:3] in (b"---", b"...") and data[3:4] in _AFTER:
+        yield 0, data[:3]
+    for at in merge(*(_places(data, marker) for marker in _MARKERS)):
+        if data[at + 4 : at + 5] in _AFTER:
+            yield at + 1, data[at + 1 : at + 4]
     yield len(data), b""
+
+
+def _places(data: bytes, what: bytes) -> Iterator[int]:
+    at = data.find(what)
+    while at >= 0:
+        yield at
+        at = data.find(what, at + 1)
 
 
 def _without_directives(text: bytes, line: int) -> tuple[bytes, Flaw | None]:
     """Directive lines turned into comments: the version changes nothing for us, tag handles are of no use without tags."""
-    at, seen = 0, False
-    while (found := _PROLOGUE.match(text, at)) and (directive := _DIRECTIVE.match(text, found.end())):
-        if seen or not _VERSION.fullmatch(directive.group()):
-            name = directive.group().split()[0][:40].decode(errors="replace")
-            where = line + lines_in(text[: directive.start()])
-            return text, Flaw(where, 1, f"the directive {name} is not allowed; only one %YAML 1.1 or %YAML 1.2 is")
-        text = text[: directive.start()] + b"#" + text[directive.start() + 1 :]
-        at, seen = directive.end(), True
+    at, seen = _directive_in(text), False
+    while at >= 0:
+        found = _DIRECTIVE.match(text, at)
+        if found is None or seen or at > _LONGEST_PROLOGUE or not _VERSION.fullmatch(found.group()):
+            name = text[at : at + 40].split()[0].decode(errors="replace")
+            allowed = "only one %YAML 1.1 or %YAML 1.2 is, at the start"
+            return text, Flaw(line + lines_in(text[:at]), 1, f"the directive {name} is not allowed; {allowed}")
+        text = text[:at] + b"#" + text[at + 1 :]
+        at, seen = _directive_in(text), True
     return text, None
+
+
+def _directive_in(text: bytes) -> int:
+    """Where the first directive line is: only blank lines and comments are before it. -1 = there is none."""
+    if b"%" not in text:
+        return -1
+    starts = [at + 1 for brk in (b"\n%", b"\r%") if (at := text.find(brk)) >= 0]
+    at = 0 if text.startswith(b"%") else min(starts, default=-1)
+    if at < 0:
+        return -1
+    before = text[:at]
+    if at > _LONGEST_PROLOGUE:  # too long to look at each line: it is a prologue if it starts like one
+        return at if before.lstrip()[:1] in b"#" else -1
+    return at if _PROLOGUE.match(before) else -1
 
 
 def _chunk(text: bytes, line: int) -> Chunk | None:
     """The document without the marker and the blank lines before it, so that its place in the file leaves no trace in it."""
-    begin = 3 if text.startswith(b"---") and _BLANK.match(text, 3).end() > 3 else 0  # type: ignore[union-attr]
-    begin = _BLANK.match(text, begin).end()  # type: ignore[union-attr]
-    if begin == len(text) or text[begin:].strip() == b"---":
+    begin = _content(text, 0)
+    if text.startswith(b"---", begin):
+        behind = _content(text, begin + 3)
+        begin = behind if behind > begin + 3 else begin
+    if begin == len(text) or text[begin : begin + 4].strip() == b"---" == text[begin:].strip():
         return None
-    body = text[begin:] if len(text) - begin <= MAX_DOCUMENT else text[begin : begin + MAX_DOCUMENT + 1]
-    return Chunk.of(body, line + lines_in(text[:begin]))
+    return Chunk.of(text[begin : begin + MAX_DOCUMENT + 1], line + lines_in(text[:begin]))
+
+
+def _content(text: bytes, start: int) -> int:
+    """The start of the first line at or after `start` that is not blank; `start` itself where that line has content."""
+    rest = text[start:]
+    at = len(text) - len(rest.lstrip(_AFTER))
+    if at == len(text):
+        return at
+    return max(start, text.rfind(b"\n", start, at) + 1, text.rfind(b"\r", start, at) + 1)
 
 
 def _flaw_at(data: bytes, offset: int, message: str) -> Flaw:

@@ -26,7 +26,8 @@ _NAMES = (".yaml", ".yml")
 
 Stamp = tuple[int, int, int, int]
 """(inode, size, modified ns, changed ns): differs when a file may have changed."""
-_NOTHING: Stamp = (0, 0, 0, 0)
+NOTHING: Stamp = (0, 0, 0, 0)
+"""The stamp of a file that is not there, or not read yet."""
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ def stamp_of(path: Path) -> Stamp:
     try:
         found = path.stat()
     except OSError:
-        return _NOTHING
+        return NOTHING
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

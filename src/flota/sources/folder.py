@@ -75,10 +75,19 @@ class Folder:
             gone = {path for path in gone if listing.folders and not os.path.lexists(self.root / path)}
         return news, gone
 
+    def accepts(self, path: str) -> bool:
+        """Whether the file is to be read: it is somebody's, and there is room for one more. Call it before `read`."""
+        if not self.clusters_of(path):
+            return False
+        if path not in self._stamps and len(self._stamps) >= files.MAX_FILES:
+            folder = path.rpartition("/")[0]
+            self._flaws[folder] = f"more than {files.MAX_FILES:,} manifests in the fleet; the rest is not read"
+            return False
+        self._stamps.setdefault(path, files.NOTHING)
+        return True
+
     def read(self, path: str) -> Steps[FileReading | None]:
         """What the file says now; None when it is gone."""
-        if path not in self._stamps and len(self._stamps) >= files.MAX_FILES:
-            return FileReading(flaw=Flaw(1, 1, f"more than {files.MAX_FILES:,} manifests in the fleet; this one is not read"))
         data = files.read(self.root / path)
         if data is None:
             return None
@@ -203,7 +212,7 @@ def load(folder: Folder, now: datetime) -> Steps[None]:
     while pending:
         for top in pending:
             news, gone = folder.compare(top, (yield from folder.list(top)))
-            for path in sorted(news):
+            for path in filter(folder.accepts, sorted(news)):
                 folder.put(path, (yield from folder.read(path)))
             for path in sorted(gone):
                 folder.put(path, None)

@@ -34,8 +34,8 @@ def lines_of(text: bytes, paths: Iterable[Path]) -> dict[Path, int]:
 
 
 def first_line(text: bytes) -> int:
-    """The line of the first content: behind comments, blank lines and the marker."""
-    for number, line in enumerate(text.splitlines(), 1):
+    """The line of the first content: behind comments, blank lines and the marker (within the first 64 KiB)."""
+    for number, line in enumerate(text[:65_536].splitlines(), 1):
         content = line.removeprefix(b"---").strip()
         if content and not content.startswith(b"#"):
             return number

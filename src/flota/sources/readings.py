@@ -11,8 +11,8 @@ from flota.sources.documents import MAX_FILE, Chunk, encoding_flaw, split
 from flota.sources.positions import first_line, lines_of
 from flota.sources.yaml import Flaw, Steps, Value, parse
 
-MAX_FILE_NODES = 500_000
-"""Values in one file, over all its documents: some 7,000 routes."""
+MAX_FILE_NODES = 400_000
+"""Values in one file, over all its documents: some 6,000 routes."""
 MAX_OBJECT_NODES = 50_000
 """Values in one object of a kind that Flota uses; the largest EndpointSlice has 20,000."""
 MAX_FAULTS = 50

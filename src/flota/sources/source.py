@@ -101,7 +101,7 @@ class FolderSource:
 
     def _look_again(self, burst: Burst) -> None:
         for path in burst.files | {path for path in burst.touched if self.folder.table.is_unreadable(path)}:
-            if self.folder.clusters_of(path):
+            if self.folder.accepts(path):
                 self._jobs[path] = self._read_job(path)
         for folder in sorted({each for changed in burst.folders for each in self.folder.affected(changed)}):
             self._list(folder)
@@ -170,7 +170,7 @@ class FolderSource:
             young = now - listing.files[path][2] / 1e9
             if patient and 0 <= young < SETTLED and self.folder.knows(path):
                 self._recheck = self._clock.monotonic() + SETTLED  # perhaps half written: it is told when it is closed
-            else:
+            elif self.folder.accepts(path):
                 self._jobs[path] = self._read_job(path)
         for path in gone:
             self.folder.put(path, None)

@@ -30,13 +30,14 @@ from flota.sources.events import events_of, line_of
 
 MAX_DOCUMENT = 1_572_864
 """Bytes of one document, and of what its aliases expand to: etcd's own limit for a request (1.5 MiB)."""
-MAX_NODES = 200_000
+MAX_NODES = 150_000
 """Values in one document, aliases expanded. The largest custom resource definitions have some 30,000."""
 MAX_DEPTH = 100
 """Levels of nesting. Kubernetes objects stay below 30."""
 STEP = 500
 """Events between two pauses: about a millisecond."""
 
+_MOST_TAGS = 1_000  # libyaml compares each %TAG directive with all before it, in one go
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 Value = object
@@ -70,6 +71,8 @@ def parse(text: bytes) -> Steps[Parsed | Flaw]:
     """The one document in `text` (UTF-8). Never raises, whatever the bytes."""
     if len(text) > MAX_DOCUMENT:
         return Flaw(1, 1, f"a document of {len(text):,} bytes; at most {MAX_DOCUMENT:,} are allowed")
+    if text.count(b"%TAG") > _MOST_TAGS:
+        return Flaw(1, 1, f"%TAG more than {_MOST_TAGS:,} times in one document")
     quick = _json(text) if text.lstrip()[:1] == b"{" else None
     if quick is not None:
         return quick
