@@ -6,7 +6,7 @@ from flota.fleet.meta import Condition
 from flota.fleet.problem import Problem
 from flota.plan import ObjectRef
 
-_BAD_WHEN_TRUE = frozenset({"Conflicted", "PartiallyInvalid", "OverlappingTLSConfig"})
+_BAD_WHEN_TRUE = frozenset({"Conflict", "Conflicted", "PartiallyInvalid", "OverlappingTLSConfig"})
 """Conditions of negative polarity."""
 
 

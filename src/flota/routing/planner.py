@@ -8,6 +8,7 @@ from flota.plan import ObjectRef, Plan, ProxyPlan
 from flota.plan.plan import Status
 from flota.routing.asks import Ask, Found, Missing
 from flota.routing.backends import Resolved, resolve
+from flota.routing.bookkeeping import Bookkeeping
 from flota.routing.clusterplan import ClusterPlanner
 from flota.routing.view import ClusterView, Views
 
@@ -19,6 +20,7 @@ class Planner:
     def __init__(self) -> None:
         self.clusters: dict[str, ClusterPlanner] = {}
         self._views = Views()
+        self._around = Bookkeeping()
         self._plan = Plan({}, {}, ())
         self._parts: list[object] = []
 
@@ -32,6 +34,7 @@ class Planner:
             if planner is None:
                 planner = self.clusters[name] = ClusterPlanner(name)
             planner.plan(fleet, view.cluster, partial(_resolve, view), view.changed)
+        self._around.refresh(views)
         return self._assemble(fleet)
 
     def _assemble(self, fleet: Fleet) -> Plan:
@@ -39,6 +42,7 @@ class Planner:
         parts: list[object] = [*sorted(self.clusters)]
         for each in planners:
             parts += (each.proxy, each.statuses, each.problems)
+        parts += (self._around.statuses, self._around.problems)
         if len(parts) == len(self._parts) and all(map(_same, parts, self._parts)):
             return self._plan
         self._parts = parts
@@ -47,10 +51,11 @@ class Planner:
         }
         statuses: dict[ObjectRef, Status] = {}
         problems: list[Problem] = []
-        for each in planners:
-            statuses.update(each.statuses)
-            for ref in sorted(each.problems):
-                problems += each.problems[ref]
+        several: list[ClusterPlanner | Bookkeeping] = [*planners, self._around]
+        for told in several:
+            statuses.update(told.statuses)
+            for ref in sorted(told.problems):
+                problems += told.problems[ref]
         self._plan = Plan(proxies, statuses, tuple(problems))
         return self._plan
 

@@ -1,0 +1,139 @@
+"""Statuses of the objects around backends: policies, exports and imports, kept up to date by difference."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+from flota.fleet.fleet import Cluster, Fleet
+from flota.fleet.meta import Condition, Key, key
+from flota.fleet.policy import TrafficPolicy
+from flota.fleet.problem import Problem
+from flota.plan.plan import ObjectRef, PolicyStatus
+from flota.routing import conditions
+from flota.routing.exports import export_conditions, import_conditions
+from flota.routing.keys import Target
+from flota.routing.member import differing, policy_targets
+from flota.routing.policy_status import ROUTE_FIELDS, tls_conditions, traffic_conditions
+from flota.routing.view import ClusterView
+
+Judge = Callable[[ClusterView, Key], tuple[Condition, ...]]
+
+
+class _Sort(NamedTuple):
+    kind: str
+    field: str
+    judge: Judge
+
+
+def _traffic(view: ClusterView, name: Key) -> tuple[Condition, ...]:
+    return traffic_conditions(view.cluster.traffic_policies[name], (view,), _regions(view.fleet))
+
+
+def _tls(view: ClusterView, name: Key) -> tuple[Condition, ...]:
+    return tls_conditions(view, view.cluster.backend_tls_policies[name])
+
+
+_SORTS = (
+    _Sort("TrafficPolicy", "traffic_policies", _traffic),
+    _Sort("BackendTLSPolicy", "backend_tls_policies", _tls),
+    _Sort("ServiceExport", "service_exports", export_conditions),
+    _Sort("ServiceImport", "service_imports", import_conditions),
+)
+
+
+class Bookkeeping:
+    """Statuses and problems of these objects in all clusters. Each mapping is replaced when something in it changes.
+
+    A memo: what it holds depends only on the views last handed in.
+    """
+
+    def __init__(self) -> None:
+        self.statuses: Mapping[ObjectRef, PolicyStatus] = {}
+        self.problems: Mapping[ObjectRef, tuple[Problem, ...]] = {}
+        self._clusters: dict[str, Cluster] = {}
+        self._shared: Mapping[Key, TrafficPolicy] = {}
+
+    def refresh(self, views: Mapping[str, ClusterView]) -> None:
+        """Take over newer views (those of one `Views.refresh`, each handed in once)."""
+        told: dict[ObjectRef, tuple[Condition, ...] | None] = {}
+        for gone in self._clusters.keys() - views.keys():
+            told.update({each: None for each in self.statuses if each.cluster == gone})
+            del self._clusters[gone]
+        for name, view in views.items():
+            told |= self._of_cluster(view, self._clusters.get(name, Cluster(name, "")))
+            self._clusters[name] = view.cluster
+        told |= self._of_fleet(tuple(views.values()))
+        self._tell(told)
+
+    def _of_cluster(self, view: ClusterView, old: Cluster) -> dict[ObjectRef, tuple[Condition, ...] | None]:
+        told: dict[ObjectRef, tuple[Condition, ...] | None] = {}
+        for sort in _SORTS:
+            now: Mapping[Key, object] = getattr(view.cluster, sort.field)
+            touched = differing(getattr(old, sort.field), now)
+            touched |= now.keys() & _affected(view, old, sort.kind)
+            for name in touched:
+                ref = ObjectRef(view.cluster.name, sort.kind, *name)
+                told[ref] = sort.judge(view, name) if name in now else None
+        return told
+
+    def _of_fleet(self, views: tuple[ClusterView, ...]) -> dict[ObjectRef, tuple[Condition, ...] | None]:
+        """Policies at the top of the folder: few, and each may depend on every cluster."""
+        if not views:
+            return {}
+        now = views[0].fleet.policies
+        told: dict[ObjectRef, tuple[Condition, ...] | None] = {
+            ObjectRef("", "TrafficPolicy", *name): None for name in self._shared.keys() - now.keys()
+        }
+        self._shared = now
+        for name, policy in now.items():
+            told[ObjectRef("", "TrafficPolicy", *name)] = traffic_conditions(policy, views, _regions(views[0].fleet))
+        return told
+
+    def _tell(self, told: Mapping[ObjectRef, tuple[Condition, ...] | None]) -> None:
+        changed = {ref: said for ref, said in told.items() if said != _conditions(self.statuses.get(ref))}
+        if not changed:
+            return
+        statuses, problems = dict(self.statuses), dict(self.problems)
+        for ref, said in changed.items():
+            statuses.pop(ref, None)
+            problems.pop(ref, None)
+            if said is not None:
+                statuses[ref] = PolicyStatus(said)
+                bad = conditions.problems(ref, said)
+                if bad:
+                    problems[ref] = bad
+        self.statuses, self.problems = statuses, problems
+
+
+def _conditions(status: PolicyStatus | None) -> tuple[Condition, ...] | None:
+    return None if status is None else status.conditions
+
+
+def _affected(view: ClusterView, old: Cluster, kind: str) -> Collection[Key]:
+    """Objects of this kind that speak of something that changed."""
+    changed = view.changed
+    if kind in ("ServiceExport", "ServiceImport"):
+        if changed is None:
+            return view.cluster.service_exports.keys() if kind == "ServiceExport" else view.cluster.service_imports.keys()
+        return {(each.namespace, each.name) for each in changed if each.kind == "ServiceImport"}
+    if kind == "BackendTLSPolicy":
+        if changed is None:
+            return view.cluster.backend_tls_policies.keys()
+        return {key(policy.metadata) for each in changed for policy in view.member.tls_policies.get(each)}
+    return _affected_traffic(view, old)
+
+
+def _affected_traffic(view: ClusterView, old: Cluster) -> Collection[Key]:
+    policies = view.cluster.traffic_policies
+    if view.changed is None or not policies:
+        return policies.keys()
+    routes = {
+        Target(kind, *name)
+        for kind, field in ROUTE_FIELDS.items()
+        for name in differing(getattr(old, field), getattr(view.cluster, field))
+    }
+    changed = view.changed | routes
+    return {name for name, policy in policies.items() if any(Target(*each[:3]) in changed for each in policy_targets(policy))}
+
+
+def _regions(fleet: Fleet) -> dict[str, str]:
+    return {name: each.region for name, each in fleet.clusters.items()}
