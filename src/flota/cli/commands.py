@@ -244,7 +244,8 @@ def version(output: OutputOption = Output.TABLE) -> None:
     """Versions of Flota and of the engines it drives."""
     import msgspec
 
-    from flota.cli.version import Version, versions
+    from flota.cli.version import versions
+    from flota.report.version import Version
 
     emit(msgspec.json.encode(versions()), Version, output, lambda it, _: "\n".join(it.lines()))
 

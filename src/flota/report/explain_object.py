@@ -19,8 +19,6 @@ from flota.routing.reasons import explain_object as reasons
 class ConditionRow(Row, frozen=True, kw_only=True):
     """A condition. `about`: the object itself is "", else a listener or a parent. `lastTransitionTime` null = nothing runs."""
 
-    api_version: ApiVersion = API_VERSION
-    kind: Literal["ObjectExplanation"] = "ObjectExplanation"
     about: str
     type: str
     status: Literal["True", "False", "Unknown"]
@@ -53,6 +51,8 @@ class ObjectRow(Row, frozen=True, kw_only=True):
 class ObjectExplanation(Row, frozen=True, kw_only=True):
     """The object in every cluster that has it."""
 
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["ObjectExplanation"] = "ObjectExplanation"
     objects: tuple[ObjectRow, ...]
 
 

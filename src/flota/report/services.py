@@ -54,28 +54,43 @@ def endpoint_key(address: str, port: int) -> str:
 def _rows_of(view: View, name: str, slices: Slices) -> Iterator[ServiceRow]:
     cluster = view.fleet.clusters[name]
     backends = _backends_by_service(view.plan.proxies.get(name))
+    elsewhere = _worst(view, name, [each for several in backends.values() for each in several])
     for key in sorted(cluster.services):
-        listed = list(_listed(slices[name].get(key, ()), name, None))
-        rows = _endpoints(view, name, backends.get(("Service", *key), ()), listed)
+        listed = _listed(slices[name].get(key, ()), name, None)
+        rows = _endpoints(view, name, backends.get(("Service", *key), ()), listed, elsewhere)
         yield ServiceRow(cluster=name, namespace=key[0], name=key[1], imported=False, endpoints=rows)
     for key in sorted(cluster.service_imports):
-        rows = _endpoints(view, name, backends.get(("ServiceImport", *key), ()), list(_exported(view, key, slices)))
+        listed = _exported(view, key, slices)
+        rows = _endpoints(view, name, backends.get(("ServiceImport", *key), ()), listed, elsewhere)
         yield ServiceRow(cluster=name, namespace=key[0], name=key[1], imported=True, endpoints=rows)
 
 
-def _endpoints(view: View, cluster: str, backends: Sequence[Backend], listed: Iterable[tuple[Place, Seen]]) -> tuple[EndpointRow, ...]:
-    found: dict[Place, Seen] = {}
-    for backend in backends:
-        for place, seen in _planned(view, cluster, backend):
-            _keep_worst(found, place, seen)
+def _endpoints(
+    view: View, cluster: str, backends: Sequence[Backend], listed: Iterable[tuple[Place, Seen]], elsewhere: Mapping[Place, Seen]
+) -> tuple[EndpointRow, ...]:
+    """`elsewhere`: what the proxy finds of the same places as endpoints of any service, for one that no route uses."""
+    found = _worst(view, cluster, backends)
     for place, seen in listed:
         # A ready endpoint that the plan of a used service leaves out is none for this proxy: a policy forbids it.
         if place not in found and not (backends and seen.state == "Healthy"):
-            found[place] = seen
+            # Draining is said of an import's endpoint; the plain Service of the same pods stays.
+            better = elsewhere.get(place)
+            found[place] = better if better is not None and better.state != "Draining" and seen.state == "Healthy" else seen
     return tuple(
         EndpointRow(cluster=place[0], address=place[1], port=place[2], state=seen.state, cause=seen.cause)
         for place, seen in sorted(found.items())
     )
+
+
+def _worst(view: View, cluster: str, backends: Iterable[Backend]) -> dict[Place, Seen]:
+    """The worst that any of these backends of the cluster's proxy finds of each place."""
+    found: dict[Place, Seen] = {}
+    for backend in backends:
+        for place, seen in _planned(view, cluster, backend):
+            known = found.get(place)
+            if known is None or _RANK[seen.state] > _RANK[known.state]:
+                found[place] = seen
+    return found
 
 
 def _planned(view: View, cluster: str, backend: Backend) -> Iterator[tuple[Place, Seen]]:
@@ -126,12 +141,6 @@ def _listed_state(endpoint: SliceEndpoint) -> Seen:
     if conditions.terminating:
         return Seen("Draining", "its pod is stopping")
     return Seen("Healthy") if conditions.ready is not False else Seen("Dead", "its pod is not ready")
-
-
-def _keep_worst(found: dict[Place, Seen], place: Place, seen: Seen) -> None:
-    known = found.get(place)
-    if known is None or _RANK[seen.state] > _RANK[known.state]:
-        found[place] = seen
 
 
 def _backends_by_service(proxy: ProxyPlan | None) -> Mapping[tuple[str, str, str], list[Backend]]:

@@ -15,8 +15,6 @@ from flota.report.waiting import WaitingRow, waiting_rows
 class FlotaRow(Row, frozen=True, kw_only=True):
     """The Flota that answers. `metrics` is the base URL of `/metrics` and `/readyz`."""
 
-    api_version: ApiVersion = API_VERSION
-    kind: Literal["FleetStatus"] = "FleetStatus"
     pid: int
     version: str
     since: datetime
@@ -58,6 +56,8 @@ class PodRow(Row, frozen=True, kw_only=True):
 class FleetStatus(Row, frozen=True, kw_only=True):
     """The whole fleet. `settled` = everything admitted is in effect; what isn't yet is in `waiting`. Null and empty when nothing runs."""
 
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["FleetStatus"] = "FleetStatus"
     name: str
     time: datetime
     running: bool

@@ -9,6 +9,7 @@ from flota.report.explain_object import ObjectExplanation
 from flota.report.explain_request import RequestExplanation
 from flota.report.failed import Failed
 from flota.report.status import FleetStatus
+from flota.report.version import Version
 from flota.report.whatif import DrainReport, UndrainReport, WhatIfReport
 
 REPORTS: Mapping[str, type[msgspec.Struct]] = {
@@ -19,6 +20,7 @@ REPORTS: Mapping[str, type[msgspec.Struct]] = {
     "Drain": DrainReport,
     "Undrain": UndrainReport,
     "CheckReport": CheckReport,
+    "Version": Version,
     "Failed": Failed,
 }
 """By the `kind` of the report."""
