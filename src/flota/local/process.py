@@ -117,9 +117,9 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
-    async def stop(self, grace: float) -> Exit:
-        """SIGTERM, then SIGKILL to the whole group after `grace` seconds."""
-        self.send_group(signal.SIGTERM) if self.record.keep_exit else self.send(signal.SIGTERM)
+    async def stop(self, grace: float, number: signal.Signals = signal.SIGTERM) -> Exit:
+        """SIGTERM (or what is given), then SIGKILL to the whole group after `grace` seconds."""
+        self.send_group(number) if self.record.keep_exit else self.send(number)
         try:
             async with asyncio.timeout(grace):
                 return await self.wait()
