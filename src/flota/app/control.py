@@ -4,18 +4,20 @@ Every handler makes one `View`, calls one pure report function and encodes what 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from flota.app.metrics import render_metrics
 from flota.app.reports import Reports
-from flota.fleet.drain import Drain
+from flota.report.explain_request import AskedRequest
+from flota.report.failed import Failed
+from flota.report.named import Asked
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+T = TypeVar("T")
 
 
 class Control:
@@ -60,7 +62,6 @@ class Control:
         app.router.add_get("/v1/explain/request", self._explain_request)
         app.router.add_get("/v1/explain/object", self._explain_object)
         app.router.add_get("/v1/whatif", self._whatif)
-        app.router.add_get("/v1/render", self._render)
         app.router.add_post("/v1/drain", self._drain)
         app.router.add_post("/v1/undrain", self._undrain)
         app.router.add_post("/v1/stop", self._stop)
@@ -78,26 +79,27 @@ class Control:
         return _json(await self._reports.status())
 
     async def _explain_request(self, request: web.Request) -> web.Response:
-        return _json(await self._reports.explain_request(request.query))
+        given = request.query
+        asked = AskedRequest(
+            given.get("url", ""), given.get("from", ""), given.get("gateway"), given.get("method", "GET"), given.getall("header", [])
+        )
+        return _json(await self._reports.explain_request(asked))
 
     async def _explain_object(self, request: web.Request) -> web.Response:
-        return _json(await self._reports.explain_object(request.query))
+        given = request.query
+        asked = Asked(given.get("kind", ""), given.get("name", ""), given.get("namespace"), given.get("cluster"))
+        return _json(await self._reports.explain_object(asked))
 
     async def _whatif(self, request: web.Request) -> web.Response:
         return _json(await self._reports.whatif(request.query.getall("lose", []), request.query.getall("drain", [])))
 
-    async def _render(self, request: web.Request) -> web.Response:
-        return _json(self._reports.render(request.query.get("as", "envoy"), request.query.get("cluster")))
-
     async def _drain(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=DrainRequest)
+        asked = await _body(request, DrainRequest)
         until = self._engine.clock.now() + timedelta(seconds=asked.for_s)
-        report = await self._reports.drain(Drain(asked.target, until), dry_run=asked.dry_run, force=asked.force)
-        return _json(report)
+        return _json(await self._reports.drain(asked.target, until, dry_run=asked.dry_run, force=asked.force))
 
     async def _undrain(self, request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read(), type=UndrainRequest)
-        return _json(self._reports.undrain(asked.target))
+        return _json(await self._reports.undrain((await _body(request, UndrainRequest)).target))
 
     async def _stop(self, _: web.Request) -> web.Response:
         self.stop.set()
@@ -126,5 +128,15 @@ class UndrainRequest(msgspec.Struct, frozen=True):
     target: str
 
 
-def _json(value: object, status: int = 200) -> web.Response:
+async def _body(request: web.Request, type_: type[T]) -> T:
+    """Raises HTTPBadRequest with what is wrong."""
+    try:
+        return msgspec.json.decode(await request.read(), type=type_)
+    except msgspec.DecodeError as error:
+        said = msgspec.json.encode({"message": str(error)})
+        raise web.HTTPBadRequest(body=said, content_type="application/json") from error
+
+
+def _json(value: object) -> web.Response:
+    status = 200 if not isinstance(value, Failed) else 400 if value.code == 2 else 404
     return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

@@ -1,17 +1,36 @@
 """One `View` per question, made of what the running engine knows; the answers are pure functions of it."""
 
 import os
+from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import version
 
 from msgspec import structs
+from multidict import MultiMapping
 
 from flota.app.engine import Engine
 from flota.app.origins import origins, refusals
 from flota.app.views import pod_views, proxy_views, seen_endpoints
+from flota.fleet.drain import Drain
+from flota.fleet.drain import Drain
 from flota.fleet.problem import Problem
 from flota.local.state import local_problem
 from flota.report.conditions import advance
+from flota.report.explain_object import ObjectExplanation, explain_object
+from flota.report.explain_request import AskedRequest, RequestExplanation, explain_request
+from flota.report.failed import Failed
+from flota.report.named import Asked
+from flota.report.status import FleetStatus, status
+from flota.report.explain_object import ObjectExplanation, explain_object
+from flota.report.explain_request import AskedRequest, RequestExplanation, explain_request
+from flota.report.failed import Failed
+from flota.report.named import Asked
+from flota.report.status import FleetStatus, status
 from flota.report.view import Running, View
+from flota.report.whatif import DrainReport, UndrainReport, WhatIfReport, drain_report, undrain_report, what_if
+from flota.routing.drains import begun, ended
+from flota.report.whatif import DrainReport, UndrainReport, WhatIfReport, drain_report, undrain_report, what_if
+from flota.routing.drains import begun, ended
 
 
 class Reports:
@@ -62,8 +81,78 @@ class Reports:
         self._last = dated
         return dated
 
+    async def status(self) -> FleetStatus:
+        """`flota status`."""
+        return status(await self.view())
+
+    async def explain_request(self, asked: AskedRequest) -> RequestExplanation | Failed:
+        """`flota explain request`."""
+        return explain_request(await self.view(), asked)
+
+    async def explain_object(self, asked: Asked) -> ObjectExplanation | Failed:
+        """`flota explain KIND/NAME`."""
+        return explain_object(await self.view(), asked)
+
+    async def whatif(self, lose: Sequence[str], drain: Sequence[str]) -> WhatIfReport | Failed:
+        """`flota whatif`."""
+        return what_if(await self.view(observed=False), lose, drain)
+
+    async def drain(self, target: str, until: datetime, *, dry_run: bool, force: bool) -> DrainReport | Failed:
+        """Begin a drain if it may begin; kept on disk before it is told."""
+        report = drain_report(await self.view(observed=False), target, until, dry_run=dry_run, force=force)
+        if isinstance(report, DrainReport) and report.applied:
+            self._set_drains(begun(self.engine.drains.get(), target, until))
+        return report
+
+    async def undrain(self, target: str) -> UndrainReport | Failed:
+        """End a drain."""
+        report = undrain_report(await self.view(observed=False), target)
+        if isinstance(report, UndrainReport) and report.applied:
+            self._set_drains(ended(self.engine.drains.get(), target))
+        return report
+
+    def _set_drains(self, drains: tuple[Drain, ...]) -> None:
+        self.engine.drains.set(drains)
+        self.engine.keep_now()
+
     def ready(self) -> tuple[bool, str]:
         """Whether the fleet was read and planned, and in words."""
         if self.engine.planned is None:
             return False, "the folder is still being read"
         return True, "ok"
+
+    async def status(self) -> FleetStatus:
+        """GET /v1/status."""
+        return status(await self.view())
+
+    async def explain_request(self, query: MultiMapping[str]) -> RequestExplanation | Failed:
+        """GET /v1/explain/request?url=&from=&gateway=&method=&header=."""
+        asked = AskedRequest(
+            query.get("url", ""), query.get("from", ""), query.get("gateway"), query.get("method", "GET"), query.getall("header", [])
+        )
+        return explain_request(await self.view(), asked)
+
+    async def explain_object(self, query: MultiMapping[str]) -> ObjectExplanation | Failed:
+        """GET /v1/explain/object?kind=&name=&namespace=&cluster=."""
+        asked = Asked(query.get("kind", ""), query.get("name", ""), query.get("namespace", "default"), query.get("cluster"))
+        return explain_object(await self.view(), asked)
+
+    async def whatif(self, lose: Sequence[str], drain: Sequence[str]) -> WhatIfReport | Failed:
+        """GET /v1/whatif?lose=&drain=."""
+        return what_if(await self.view(observed=False), lose, drain)
+
+    async def drain(self, drain: Drain, *, dry_run: bool, force: bool) -> DrainReport | Failed:
+        """POST /v1/drain: begin it, unless it is refused or only looked at."""
+        report = drain_report(await self.view(observed=False), drain.target, drain.until, dry_run=dry_run, force=force)
+        if isinstance(report, DrainReport) and report.applied:
+            self.engine.drains.set(begun(self.engine.drains.get(), drain.target, drain.until))
+            self.engine.keep_now()
+        return report
+
+    async def undrain(self, target: str) -> UndrainReport | Failed:
+        """POST /v1/undrain."""
+        report = undrain_report(await self.view(observed=False), target)
+        if isinstance(report, UndrainReport):
+            self.engine.drains.set(ended(self.engine.drains.get(), target))
+            self.engine.keep_now()
+        return report
