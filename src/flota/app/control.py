@@ -87,7 +87,7 @@ class Control:
 
     async def _explain_object(self, request: web.Request) -> web.Response:
         given = request.query
-        asked = Asked(given.get("kind", ""), given.get("name", ""), given.get("namespace"), given.get("cluster"))
+        asked = Asked(given.get("kind", ""), given.get("name", ""), given.get("namespace") or "default", given.get("cluster"))
         return _json(await self._reports.explain_object(asked))
 
     async def _whatif(self, request: web.Request) -> web.Response:

@@ -7,7 +7,6 @@ they are found again by the next one.
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
 from flota.app.delivery import Deliveries
@@ -44,7 +43,7 @@ EMPTY = Plan(proxies={}, statuses={}, problems=())
 class Engine:
     """One fleet folder, running."""
 
-    def __init__(self, folder: Path, state: StateFolder, settings: Settings, clock: Clock) -> None:
+    def __init__(self, state: StateFolder, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
         self.state = state
@@ -56,7 +55,7 @@ class Engine:
         """The fleet that `plan` is of; None before the first one was read."""
         self.signals: Latest[Signals] = Latest(kept.signals())
         self.drains: Latest[tuple[Drain, ...]] = Latest(kept.drains)
-        self.source = FolderSource(folder, kept.memory, clock)
+        self.source = FolderSource(state.folder, kept.memory, clock)
         self.source.drains.set(kept.drains)
         self.source.signals.set(self.signals.get())
         runner = Runner(state.processes, state.identity)

@@ -80,5 +80,5 @@ class EngineCollector:
 def render_metrics(engine: "Engine") -> bytes:
     """The text of one scrape."""
     registry = CollectorRegistry()
-    registry.register(EngineCollector(engine))  # type: ignore[arg-type]  # a collector by its method, as prometheus_client allows
+    registry.register(EngineCollector(engine))
     return generate_latest(registry)

@@ -37,7 +37,7 @@ async def run_fleet(
         return held
     state, lock = held
     try:
-        engine = Engine(folder.resolve(), state, settings, clock or SystemClock())
+        engine = Engine(state, settings, clock or SystemClock())
         started(engine)
         await _live(engine, Control(Reports(engine), control_socket(state), settings.metrics_address))
     finally:
@@ -53,7 +53,7 @@ async def stop_fleet(folder: Path, settings: Settings) -> Problem | None:
         return held
     state, lock = held
     try:
-        engine = Engine(folder.resolve(), state, settings, SystemClock())
+        engine = Engine(state, settings, SystemClock())
         async with asyncio.TaskGroup() as tasks:
             parts = [
                 tasks.create_task(engine.proxies.run(), name="proxies"),
