@@ -6,12 +6,10 @@ from datetime import datetime
 from importlib.metadata import version
 
 from msgspec import structs
-from multidict import MultiMapping
 
 from flota.app.engine import Engine
 from flota.app.origins import origins, refusals
 from flota.app.views import pod_views, proxy_views, seen_endpoints
-from flota.fleet.drain import Drain
 from flota.fleet.drain import Drain
 from flota.fleet.problem import Problem
 from flota.local.state import local_problem
@@ -21,14 +19,7 @@ from flota.report.explain_request import AskedRequest, RequestExplanation, expla
 from flota.report.failed import Failed
 from flota.report.named import Asked
 from flota.report.status import FleetStatus, status
-from flota.report.explain_object import ObjectExplanation, explain_object
-from flota.report.explain_request import AskedRequest, RequestExplanation, explain_request
-from flota.report.failed import Failed
-from flota.report.named import Asked
-from flota.report.status import FleetStatus, status
 from flota.report.view import Running, View
-from flota.report.whatif import DrainReport, UndrainReport, WhatIfReport, drain_report, undrain_report, what_if
-from flota.routing.drains import begun, ended
 from flota.report.whatif import DrainReport, UndrainReport, WhatIfReport, drain_report, undrain_report, what_if
 from flota.routing.drains import begun, ended
 
@@ -120,39 +111,3 @@ class Reports:
         if self.engine.planned is None:
             return False, "the folder is still being read"
         return True, "ok"
-
-    async def status(self) -> FleetStatus:
-        """GET /v1/status."""
-        return status(await self.view())
-
-    async def explain_request(self, query: MultiMapping[str]) -> RequestExplanation | Failed:
-        """GET /v1/explain/request?url=&from=&gateway=&method=&header=."""
-        asked = AskedRequest(
-            query.get("url", ""), query.get("from", ""), query.get("gateway"), query.get("method", "GET"), query.getall("header", [])
-        )
-        return explain_request(await self.view(), asked)
-
-    async def explain_object(self, query: MultiMapping[str]) -> ObjectExplanation | Failed:
-        """GET /v1/explain/object?kind=&name=&namespace=&cluster=."""
-        asked = Asked(query.get("kind", ""), query.get("name", ""), query.get("namespace", "default"), query.get("cluster"))
-        return explain_object(await self.view(), asked)
-
-    async def whatif(self, lose: Sequence[str], drain: Sequence[str]) -> WhatIfReport | Failed:
-        """GET /v1/whatif?lose=&drain=."""
-        return what_if(await self.view(observed=False), lose, drain)
-
-    async def drain(self, drain: Drain, *, dry_run: bool, force: bool) -> DrainReport | Failed:
-        """POST /v1/drain: begin it, unless it is refused or only looked at."""
-        report = drain_report(await self.view(observed=False), drain.target, drain.until, dry_run=dry_run, force=force)
-        if isinstance(report, DrainReport) and report.applied:
-            self.engine.drains.set(begun(self.engine.drains.get(), drain.target, drain.until))
-            self.engine.keep_now()
-        return report
-
-    async def undrain(self, target: str) -> UndrainReport | Failed:
-        """POST /v1/undrain."""
-        report = undrain_report(await self.view(observed=False), target)
-        if isinstance(report, UndrainReport):
-            self.engine.drains.set(ended(self.engine.drains.get(), target))
-            self.engine.keep_now()
-        return report
