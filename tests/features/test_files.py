@@ -11,7 +11,7 @@ import pytest
 from folder_harness import FLEET, following, make, service
 
 from flota.fleet.drain import Drain
-from flota.sources import files, watch
+from flota.sources import files, readings, watch
 
 
 @pytest.fixture
@@ -115,6 +115,29 @@ async def test_moving_objects_between_files_leaves_no_gap(root: Path, old_first:
         await watcher
         assert all(each is objects[name] for name, each in shop.services().items())
         assert shop.problems() == []
+
+
+async def test_a_change_costs_what_it_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    real = readings.parse
+
+    def counted(text: bytes) -> object:
+        parsed.append(text)
+        return real(text)
+
+    documents = [service(f"s{number}") for number in range(1000)]
+    (root / "us/a.yaml").write_text("---\n".join(documents))
+    async with following(root) as shop:
+        monkeypatch.setattr(readings, "parse", counted)
+        documents[500] = service("s500", 81)
+        (root / "us/a.yaml").write_text("---\n".join(documents))
+        await shop.until(lambda: shop.ports()["s500"] == 81)
+        assert parsed == [documents[500].encode()]
+        parsed.clear()
+        (root / "us/b.yaml").write_text("---\n".join(reversed(documents)))
+        (root / "us/a.yaml").unlink()
+        await shop.until(lambda: shop.source.folder.table.where("us", "Service", "default", "s0") == ("us/b.yaml", 4996))
+        assert parsed == []
 
 
 async def test_renaming_files_and_folders_changes_nothing(root: Path) -> None:

@@ -61,7 +61,7 @@ def split(data: bytes) -> Iterator[Chunk | Flaw]:
         yield Flaw(1, 1, "this is UTF-16 or UTF-32; save the file as UTF-8")
         return
     data = data.removeprefix(codecs.BOM_UTF8)
-    start, line, prologue = 0, 1, True
+    start, line, prologue, plain = 0, 1, True, b"\r" not in data
     for count, (end, marker) in enumerate(_cuts(data), 1):
         if count > MAX_DOCUMENTS:
             yield Flaw(line, 1, f"more than {MAX_DOCUMENTS:,} documents; spread them over several files")
@@ -75,7 +75,7 @@ def split(data: bytes) -> Iterator[Chunk | Flaw]:
         chunk = _chunk(text, line)
         if chunk:
             yield chunk
-        line += lines_in(data[start:end])
+        line += data.count(b"\n", start, end) if plain else lines_in(data[start:end])
         start, prologue = end, marker == b"..."
         if prologue:  # the end marker itself belongs to no document; what stands behind it on its line is the parser's to judge
             start = end + 3
@@ -134,6 +134,8 @@ def _directive_in(text: bytes) -> int:
 
 def _chunk(text: bytes, line: int) -> Chunk | None:
     """The document without the marker and the blank lines before it, so that its place in the file leaves no trace in it."""
+    if text.startswith(b"---\n") and text[4:5] not in _AFTER:  # as nearly all are
+        return Chunk.of(text[4 : 4 + MAX_DOCUMENT + 1], line + 1)
     begin = _content(text, 0)
     if text.startswith(b"---", begin):
         behind = _content(text, begin + 3)

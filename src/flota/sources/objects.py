@@ -6,7 +6,7 @@ first seen stays; moving an object to another file changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -60,6 +60,7 @@ class _Entry(msgspec.Struct, eq=False):
 class _File(msgspec.Struct, eq=False):
     clusters: tuple[str, ...]
     documents: tuple[Placed, ...]
+    claims: dict[ObjectId, list[_Claim]] = msgspec.field(default_factory=dict)
 
 
 class ObjectTable:
@@ -87,6 +88,7 @@ class ObjectTable:
         else:
             self._tell(path, ())
             self._replace(path, _File(clusters, reading.documents))
+            self.known.update((placed.reading.digest, placed.reading) for placed in reading.documents)
 
     def drop(self, path: str) -> None:
         """The file is gone."""
@@ -160,29 +162,40 @@ class ObjectTable:
     def _replace(self, path: str, file: _File | None) -> None:
         """Exchange a file's claims; one that it had before keeps its place in the order."""
         self._seen += 1
-        before = {each: order for each, order, _ in self._claims_in(path, self._files.get(path))}
-        for each in before:
-            self._claims[each] = [claim for claim in self._claims[each] if claim.path != path]
-        self._dirty.update(before)
-        for each, (_, index), placed in self._claims_in(path, file):
-            order = before[each][0] if each in before else self._seen
-            self._claims.setdefault(each, []).append(_Claim((order, index), path, placed))
-            self._dirty.add(each)
-        for each in before:
-            if not self._claims[each]:
-                del self._claims[each]
-        if file is None:
-            self._files.pop(path, None)
-        else:
+        old = self._files.pop(path, None)
+        before = old.claims if old else {}
+        if file is not None:
             self._files[path] = file
+            self._fill(file, path, before)
+        after = file.claims if file else {}
+        for each in before.keys() | after.keys():
+            mine, news = before.get(each, []), after.get(each, [])
+            if self._is_only_moved(each, mine, news):
+                mine[0].placed, mine[0].order = news[0].placed, news[0].order
+                after[each] = mine
+                continue
+            claims = [claim for claim in self._claims.get(each, ()) if claim.path != path] + news
+            if claims:
+                self._claims[each] = claims
+            else:
+                del self._claims[each]
+            self._dirty.add(each)
 
-    def _claims_in(self, path: str, file: _File | None) -> Iterable[tuple[ObjectId, tuple[int, int], Placed]]:
-        for cluster in file.clusters if file else ():
-            for index, placed in enumerate(file.documents if file else ()):
+    def _fill(self, file: _File, path: str, before: Mapping[ObjectId, list[_Claim]]) -> None:
+        for cluster in file.clusters:
+            for index, placed in enumerate(file.documents):
                 if not placed.reading.ignored:
                     each = ObjectId(cluster, *placed.reading.head)
-                    held = next((c.order[0] for c in self._claims.get(each, ()) if c.path == path), 0)
-                    yield each, (held, index), placed
+                    seen = before[each][0].order[0] if each in before else self._seen
+                    file.claims.setdefault(each, []).append(_Claim((seen, index), path, placed))
+
+    def _is_only_moved(self, each: ObjectId, mine: list[_Claim], news: list[_Claim]) -> bool:
+        """Whether nobody else claims it, nothing is wrong with it, and it says what it said: nothing to decide, then."""
+        return (
+            len(mine) == len(news) == len(self._claims[each]) == 1
+            and mine[0].placed.reading is news[0].placed.reading
+            and each not in self._problems
+        )
 
     def _decide(self, each: ObjectId, now: datetime) -> _Entry | None:
         """Who the object is now, and what is wrong with it."""
@@ -238,7 +251,7 @@ class ObjectTable:
                 del self._problems[subject]
 
 
-def _owner(claims: Iterable[_Claim], path: str | None, digest: bytes | None) -> _Claim:
+def _owner(claims: Sequence[_Claim], path: str | None, digest: bytes | None) -> _Claim:
     """The file that had the object keeps it (there the unchanged document first); else the first seen that was admitted."""
     here = [claim for claim in claims if claim.path == path]
     if here:
@@ -291,7 +304,7 @@ def _misplaced(each: ObjectId) -> str | None:
 
 
 def _problems(
-    each: ObjectId, claims: Iterable[_Claim], owner: _Claim, misplaced: str | None, *, kept: bool
+    each: ObjectId, claims: Sequence[_Claim], owner: _Claim, misplaced: str | None, *, kept: bool
 ) -> tuple[Problem, ...]:
     found: list[Problem] = []
     for claim in claims:

@@ -76,7 +76,7 @@ class FolderSource:
             self.ready.set(True)
             while True:
                 await self._woken()
-                self._look_again(await self._watch.burst())
+                self._look_again(await self._watch.burst(self._turn))
                 await self._round()
 
     async def _note(self, cell: "_Followed") -> None:
@@ -119,13 +119,8 @@ class FolderSource:
         self._jobs[f"{folder}/"] = self._list_job(folder, patient=patient)
 
     async def _round(self) -> bool:
-        """A turn for every job, then what is ready goes live. Whether nothing is left to do."""
-        end = self._clock.monotonic() + TURN
-        while self._jobs and self._clock.monotonic() < end:
-            key = next(iter(self._jobs))
-            job = self._jobs.pop(key)
-            if not self._step(job):
-                self._jobs.setdefault(key, job)  # behind the others; a newer job for the same file goes first
+        """Some reading, then what is ready goes live. Whether nothing is left to do."""
+        self._turn()
         now = self._clock.monotonic()
         hold = self._hold(now)
         for folder in self.folder.settle(self._clock.now(), hold=hold):
@@ -135,6 +130,17 @@ class FolderSource:
             self._publish()
         await asyncio.sleep(0)
         return not self._jobs
+
+    def _turn(self) -> bool:
+        """Some reading, a step of each job after the other. Whether there was any to do."""
+        busy = bool(self._jobs)
+        end = self._clock.monotonic() + TURN
+        while self._jobs and self._clock.monotonic() < end:
+            key = next(iter(self._jobs))
+            job = self._jobs.pop(key)
+            if not self._step(job):
+                self._jobs.setdefault(key, job)  # behind the others; a newer job for the same file goes first
+        return busy
 
     def _hold(self, now: float) -> bool:
         """Whether deletions wait: while something is still being read or events are still coming, but not for ever."""

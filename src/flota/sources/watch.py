@@ -103,8 +103,10 @@ class Watch:
 
     def follow_link(self, link: str) -> None:
         """Watch what this link in the folder leads to now, wherever that is, and no longer what it led to before."""
-        for links in self._targets.values():
+        for place, links in list(self._targets.items()):
             links.discard(link)
+            if not links:
+                del self._targets[place]
         for folder, name in hops(self._root / link)[1:]:
             handle = self._add(folder)
             if handle is not None:
@@ -114,11 +116,14 @@ class Watch:
         """Whether the folder is watched."""
         return folder in self._watched
 
-    async def burst(self) -> Burst:
-        """What happened; waits until it is over, but no longer than `LONGEST` after its first event."""
+    async def burst(self, work: Callable[[], bool]) -> Burst:
+        """What happened; waits until it is over, but no longer than `LONGEST` after its first event.
+
+        `work` is called meanwhile, and says whether it had something to do.
+        """
         # It is the absence of events that is waited for: none could tell it.
         while (now := self._clock.monotonic()) - self._last < QUIET and now - self._first < LONGEST:  # noqa: ASYNC110
-            await asyncio.sleep(QUIET / 2)
+            await asyncio.sleep(0 if work() else QUIET / 2)
         over = now - self._last >= QUIET
         burst = Burst(
             frozenset(self._files), frozenset(self._touched), frozenset(self._dirty), self._everything, over
