@@ -11,7 +11,7 @@ from flota.fleet.problem import Problem
 from flota.fleet.signals import Signals
 from flota.report.services import EndpointRow
 from flota.report.status import FleetStatus, status
-from flota.report.view import ProxyView, Seen
+from flota.report.view import PodView, ProxyView, Seen
 
 US = ("10.0.0.1:9000", "10.0.0.2:9000")
 EU = ("10.0.1.1:9000", "10.0.1.2:9000")
@@ -161,9 +161,46 @@ def test_failing_proxy() -> None:
     assert found.settled is False
 
 
+WORKLOAD = """
+---
+kind: Deployment
+metadata: {name: shop}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: shop}}
+  template: {metadata: {labels: {app: shop}}, spec: {containers: [{name: a, command: [a]}]}}
+---
+kind: Service
+metadata: {name: shop}
+spec: {selector: {app: shop}, ports: [{name: http, port: 80}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("pods", "message"),
+    [
+        ((), "Deployment default/shop has 0 of 2 pods ready"),
+        ((pod("a", address="10.0.0.1"), pod("b", ready=False)), "Deployment default/shop has 1 of 2 pods ready"),
+        ((pod("a", address="10.0.0.1"), pod("b", address="10.0.0.2", terminating=True)), "Deployment default/shop has 1 of 2 pods ready"),
+        ((pod("a", address="10.0.0.1"), pod("b")), "pods of Deployment default/shop are ready and not endpoints yet"),
+        ((pod("a", address="10.0.0.1"), pod("b", address="10.0.0.2")), None),
+    ],
+)
+def test_workloads_hold_up(pods: tuple[PodView, ...], message: str | None) -> None:
+    found = status(view(fleet(us=WORKLOAD), pods=pods))
+    assert [each.message for each in found.waiting] == ([] if message is None else [message])
+    assert found.settled is (message is None)
+
+
+def test_a_workload_that_cannot_run_holds_nothing_up() -> None:
+    refused = Problem("us", "Deployment", "default", "shop", "ImageNotSupported", "give a command")
+    assert status(view(fleet(us=WORKLOAD), problems=(refused,))).settled is True
+
+
 def test_pods_hold_up_and_are_problems_once_they_fail() -> None:
-    starting = status(view(pods=(pod("shop-1", ready=False, reason="starting"), pod("job", ready=False, owner="Job/once"))))
-    assert [each.message for each in starting.waiting] == ["pod default/shop-1 is not ready: starting"]
+    alone, job = pod("a", owner="Pod/a", ready=False, reason="starting"), pod("job", ready=False, owner="Job/once")
+    starting = status(view(pods=(alone, job)))
+    assert [each.message for each in starting.waiting] == ["pod default/a is not ready: starting"]
     assert starting.problems == ()
     failing = status(view(pods=(pod("shop-1", ready=False, reason="exit code 3", restarts=2),)))
     (problem,) = failing.problems

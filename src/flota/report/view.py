@@ -57,6 +57,7 @@ class PodView(Struct, frozen=True, kw_only=True):
     address: str | None
     phase: str
     ready: bool
+    terminating: bool = False
     reason: str = ""
     """Why it is not ready; a sentence."""
     restarts: int = 0

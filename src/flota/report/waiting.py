@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from flota.fleet.fleet import Cluster
+from flota.fleet.pods import Deployment
 from flota.report.delivery import everything
 from flota.report.shape import Row
 from flota.report.view import PodView, View
@@ -17,7 +19,34 @@ class WaitingRow(Row, frozen=True, kw_only=True):
 
 def waiting_rows(view: View) -> tuple[WaitingRow, ...]:
     """Empty when every Gateway that can be is programmed and every admitted object is in effect. Meaningless when nothing runs."""
-    return (*_proxies(view), *(_pod(each) for each in view.pods if _is_awaited(each)))
+    return (*_proxies(view), *_workloads(view), *(_pod(each) for each in view.pods if _is_awaited(each)))
+
+
+def _workloads(view: View) -> Iterator[WaitingRow]:
+    """Deployments with fewer ready pods than they want, or whose ready pods no proxy has heard of yet."""
+    stopped = {(each.cluster, each.kind, each.namespace, each.name) for each in view.problems}
+    for name, cluster in view.fleet.clusters.items():
+        known = {address for one in cluster.endpoint_slices.values() for each in one.endpoints for address in each.addresses}
+        for (namespace, owner), deployment in cluster.deployments.items():
+            if (name, "Deployment", namespace, owner) in stopped:
+                continue
+            ready = [each for each in view.pods if _is_of(each, name, namespace, f"Deployment/{owner}") and each.ready]
+            wanted = deployment.spec.replicas
+            if len(ready) < wanted:
+                yield WaitingRow(cluster=name, message=f"Deployment {namespace}/{owner} has {len(ready)} of {wanted} pods ready")
+            elif _is_selected(cluster, namespace, deployment) and any(each.address not in known for each in ready):
+                yield WaitingRow(cluster=name, message=f"pods of Deployment {namespace}/{owner} are ready and not endpoints yet")
+
+
+def _is_of(pod: PodView, cluster: str, namespace: str, owner: str) -> bool:
+    return (pod.cluster, pod.namespace, pod.owner) == (cluster, namespace, owner) and not pod.terminating
+
+
+def _is_selected(cluster: Cluster, namespace: str, deployment: Deployment) -> bool:
+    labels = deployment.spec.template.metadata.labels.items()
+    return any(
+        key[0] == namespace and each.spec.selector and each.spec.selector.items() <= labels for key, each in cluster.services.items()
+    )
 
 
 def _proxies(view: View) -> Iterator[WaitingRow]:
@@ -39,7 +68,8 @@ def _proxies(view: View) -> Iterator[WaitingRow]:
 
 
 def _is_awaited(pod: PodView) -> bool:
-    return not pod.ready and pod.phase not in ("Succeeded", "Terminating") and not pod.owner.startswith("Job/")
+    """A Deployment is counted by its ready pods, a Job is in effect once it runs."""
+    return pod.owner.startswith("Pod/") and not pod.ready and not pod.terminating and pod.phase != "Succeeded"
 
 
 def _pod(pod: PodView) -> WaitingRow:
