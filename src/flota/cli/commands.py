@@ -29,7 +29,7 @@ def run() -> None:
 
         prepare()
     try:
-        app()
+        app(prog_name="flota")
     except Failure as failure:
         note(f"error: {failure.message}")
         sys.exit(failure.code)

@@ -32,13 +32,14 @@ def run_in_front(folder: Path) -> int:
 
 def run_quiet(folder: Path) -> int:
     """Until told to stop. Raises Failure when it can't start."""
-    from flota.app.run import run_fleet
     from flota.settings import read
 
     try:
         settings = read()
     except msgspec.ValidationError as error:
         raise Failure(f"a setting in the environment (FLOTA_…) is wrong: {error}", 2) from error
+    from flota.app.run import run_fleet
+
     problem = asyncio.run(run_fleet(folder, settings))
     if problem is not None:
         raise Failure(problem.message)
