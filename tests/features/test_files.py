@@ -12,6 +12,9 @@ from folder_harness import FLEET, following, make, service
 
 from flota.fleet.drain import Drain
 from flota.sources import files, readings, watch
+from flota.sources.folder import Folder
+from flota.sources.memory import SourceMemory
+from flota.sources.yaml import finish
 
 
 @pytest.fixture
@@ -263,6 +266,16 @@ async def test_links_to_files_are_followed_wherever_they_lead_and_links_to_folde
         await shop.until(lambda: shop.problems() == [("Unreadable", "us/b.yaml")])
         (root / "fleet.txt").write_text(service("b"))
         await shop.until(lambda: shop.ports() == {"a": 82, "b": 80} and shop.problems() == [])
+
+
+def test_a_file_that_is_still_being_read_when_the_cluster_set_arrives(root: Path) -> None:
+    (root / "z.yaml").write_text("")
+    folder = Folder(root, SourceMemory())
+    assert folder.accepts("z.yaml")
+    assert folder.accepts("fleet.yaml")
+    folder.put("fleet.yaml", finish(folder.read("fleet.yaml")))
+    assert folder.settle(datetime.now(UTC)) == ("eu", "us")
+    assert folder.layout.name == "shop"
 
 
 async def test_other_names_are_ignored(root: Path) -> None:

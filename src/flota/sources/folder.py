@@ -126,7 +126,7 @@ class Folder:
         self.table.settle(now, hold=hold)
         before = self.tops()
         cluster_set = self._cluster_set()
-        if cluster_set is not self._set or not self.layout.name:
+        if cluster_set is not self._set:
             self._set = cluster_set
             self.layout = layout_of(cluster_set)
             self._reassign()

@@ -97,8 +97,8 @@ class ObjectTable:
 
     def move(self, path: str, clusters: tuple[str, ...]) -> None:
         """The file belongs to these clusters from now on."""
-        file = self._files[path]
-        if file.clusters != clusters:
+        file = self._files.get(path)  # none while it is being read for the first time
+        if file is not None and file.clusters != clusters:
             self._replace(path, _File(clusters, file.documents))
 
     def settle(self, now: datetime, *, hold: bool = False) -> bool:
