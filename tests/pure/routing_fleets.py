@@ -6,10 +6,17 @@ from typing import Any
 
 import msgspec
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.kinds import KINDS, find
 from flota.fleet.meta import Key
+from flota.plan import ObjectRef, Plan
+from flota.routing.planner import Planner
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -94,3 +101,39 @@ def service(name: str, namespace: str = "default", addresses: Iterable[str] = ("
 def all_of(*texts: str) -> str:
     """Several manifests in one text."""
     return "\n---\n".join(texts)
+
+
+def tls_secret(name: str, *hosts: str, namespace: str = "default") -> dict[str, Any]:
+    """A Secret with a certificate for these hosts, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(_START)
+        .not_valid_after(_START + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in hosts]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pair = {"tls.crt": certificate.public_bytes(Encoding.PEM), "tls.key": key.private_bytes(*form)}
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": "kubernetes.io/tls", "data": pair}
+
+
+def condition(status: Any, kind: str) -> tuple[str, str]:
+    """(status, reason) of a condition of a listener, Gateway or parent."""
+    return next((each.status, each.reason) for each in status.conditions if each.type == kind)
+
+
+def plan_of(*texts: str, more: Iterable[Mapping[str, Any]] = (), **world: Any) -> Plan:
+    """The plan of one cluster `us` with these manifests."""
+    manifests = [*(each for text in texts for each in documents(text)), *more]
+    return Planner().plan(fleet(with_objects(Cluster("us", "us-east"), manifests), **world))
+
+
+def status_of(plan: Plan, kind: str, name: str, namespace: str = "default") -> Any:
+    """The status of an object of cluster `us`."""
+    return plan.statuses.get(ObjectRef("us", kind, namespace, name))

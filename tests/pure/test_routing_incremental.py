@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from routing_fleets import GATEWAY, all_of, cluster, documents, fleet, parse, service, with_objects, without
+from routing_fleets import GATEWAY, all_of, cluster, documents, fleet, parse, service, tls_secret, with_objects, without
 
 from flota.fleet.drain import Drain
 from flota.fleet.fleet import Cluster, Fleet
@@ -20,6 +20,10 @@ HOSTS = ("a.example.com", "b.example.com", "*.example.com", "*.com", "x.org")
 SECTIONS = (None, "any", "wild", "exact", "tcp", "tls", "none")
 
 
+TLS = {"tls": {"certificateRefs": [{"name": "cert"}]}}
+CERTIFICATE = tls_secret("cert", "*.example.com")
+
+
 def gateway(dice: Random) -> dict[str, Any]:
     """A Gateway with some of a few listeners."""
     pool = [
@@ -29,6 +33,8 @@ def gateway(dice: Random) -> dict[str, Any]:
         {"name": "tcp", "port": dice.choice([80, 90, 90]), "protocol": "TCP"},
         {"name": "tls", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
         {"name": "udp", "port": 53, "protocol": "UDP"},
+        {"name": "secure", "port": 443, "protocol": "HTTPS", "hostname": "a.example.com", **TLS},
+        {"name": "secure-wild", "port": 443, "protocol": "HTTPS", "hostname": dice.choice(["*.example.com", "*.com"]), **TLS},
     ]
     spaces: list[dict[str, Any]] = [
         {"from": "All"},
@@ -98,6 +104,7 @@ def other(dice: Random) -> dict[str, Any]:
     labels = {"team": dice.choice("ab")}
     return dice.choice(
         [
+            dice.choice([CERTIFICATE, {**CERTIFICATE, "data": {}}]),
             {"kind": "Service", "metadata": meta, "spec": {"ports": [{"port": dice.choice([8080, 8080, 8081])}]}},
             slice_,
             {"kind": "ServiceExport", "metadata": meta},
@@ -145,7 +152,7 @@ START = all_of(GATEWAY, service("app"), service("api"), service("app", "shop"), 
 @settings(max_examples=60, deadline=None)
 def test_memory_is_invisible(seed: int) -> None:
     dice = Random(seed)  # noqa: S311
-    now = fleet(cluster(START), cluster(START, "eu", "eu-west"))
+    now = fleet(with_objects(cluster(START), [CERTIFICATE]), cluster(START, "eu", "eu-west"))
     planner = Planner()
     for _ in range(30):
         for _ in range(dice.choice([1, 1, 1, 2, 5])):

@@ -149,7 +149,8 @@ def _plan_parent(draft: _Draft, parent: ParentReference, gateway: GatewayFront) 
     rules = draft.rules(sample) if sample and draft.kind in ("HTTPRoute", "GRPCRoute") else None
     faults = rules.faults if rules else draft.stream(sample)[1] if sample else ()
     dropped = rules.dropped if rules else {}
-    if fault is None and dropped and len(dropped) == len(draft.route.spec.rules):
+    invalid = bool(dropped) and len(dropped) == len(draft.route.spec.rules)
+    if fault is None and invalid:
         fault = Fault("UnsupportedValue", _rules_text(dropped))
     said = _conditions(meta.generation, fault, faults, dropped)
     where = f"Gateway {gateway.ref.namespace}/{gateway.ref.name}"
@@ -160,8 +161,10 @@ def _plan_parent(draft: _Draft, parent: ParentReference, gateway: GatewayFront) 
         draft.trouble("UnsupportedValue", note)
     if fault is None:
         _idle(draft, found, where)
-        for each in found:
-            _contribute(draft, each)
+        draft.attached.update(dict.fromkeys(each.front.id for each in found))
+    for each in found:
+        # Also what is refused for its filters: where a guard was asked for, a wider route must not let requests through.
+        _contribute(draft, each)
 
 
 def _idle(draft: _Draft, found: tuple[Attachment, ...], where: str) -> None:
@@ -171,7 +174,6 @@ def _idle(draft: _Draft, found: tuple[Attachment, ...], where: str) -> None:
 
 def _contribute(draft: _Draft, attachment: Attachment) -> None:
     front = attachment.front
-    draft.attached[front.id] = None
     if not front.addresses:
         return
     http = draft.kind in ("HTTPRoute", "GRPCRoute")
