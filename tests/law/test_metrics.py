@@ -8,7 +8,6 @@ from flota.app.engine import EMPTY
 from flota.app.metrics import render_metrics
 from flota.fleet.signals import Signals
 from flota.latest import Latest
-from flota.local.pods import PodState  # noqa: F401 - the shape that `pods` below stands for
 
 ROOT = Path(__file__).parents[2]
 

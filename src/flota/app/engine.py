@@ -6,6 +6,7 @@ they are found again by the next one.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Mapping
 
 from flota.app.addresses import GatewayAddresses
@@ -22,6 +23,7 @@ from flota.latest import Latest
 from flota.local import logs
 from flota.local.addresses import Addresses
 from flota.local.admin import Admin
+from flota.local.container import Engine as PodEngine
 from flota.local.endpoints import endpoint_slices
 from flota.local.pods import Pods
 from flota.local.process import Runner
@@ -63,7 +65,7 @@ class Engine:
         self._addresses = Addresses(state)
         self.gateway_addresses = GatewayAddresses(self._addresses)
         self.proxies = Proxies(state, runner, clock, adopted)
-        self.pods = Pods(state, runner, self._addresses, clock, adopted, ended, drain_ms=settings.drain_ms)
+        self.pods = Pods(self._pod_engine(runner), state, self._addresses, adopted, ended)
         self.deliveries = Deliveries(state.sockets / "ads", clock, settings, self._options)
         self.observer = Observer(self.fetch, self.plan, self.signals, clock, settings)
         self._planner = Planner()
@@ -71,6 +73,17 @@ class Engine:
         self.started = clock.now()
         self.plans = 0
         self.plan_seconds = 0.0
+
+    def _pod_engine(self, runner: Runner) -> PodEngine:
+        return PodEngine(
+            runner=runner,
+            clock=self.clock,
+            folder=self.state.folder,
+            logs=self.state.logs,
+            exits=self.state.exits,
+            environ=os.environ,
+            drain_s=self.settings.drain_ms / 1000,
+        )
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -159,9 +172,9 @@ class Engine:
             self._set_slices(self.source.fleet.get())
 
     def _set_slices(self, fleet: Fleet) -> None:
-        states = self.pods.states.get()
-        found = {name: endpoint_slices(cluster, states) for name, cluster in fleet.clusters.items()}
-        if found != self.source.slices.get():
+        states, before = self.pods.states.get(), self.source.slices.get()
+        found = {name: endpoint_slices(cluster, states, before.get(name)) for name, cluster in fleet.clusters.items()}
+        if found.keys() != before.keys() or any(found[name] is not before[name] for name in found):
             self.source.slices.set(found)
 
     async def _give_signals(self) -> None:

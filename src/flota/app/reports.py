@@ -49,7 +49,7 @@ class Reports:
             fleet=engine.planned or engine.source.fleet.get(),
             plan=plan,
             now=engine.clock.now(),
-            problems=(*problems, *engine.problems, *engine.gateway_addresses.problems, *engine.pods.problems, *self._metrics_problem),
+            problems=(*problems, *engine.problems, *engine.gateway_addresses.problems, *engine.pods.problems.get(), *self._metrics_problem),
             refusals=refusals(problems),
             origin=origins(engine.source.folder.table.where),
             proxies=proxy_views(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from flota.local.pods import PodState
+from flota.local.podstate import PodState
 from flota.local.proxyspec import ProxyState
 from flota.observe.observer import Fetch
 from flota.observe.samples import HOSTS, hosts
@@ -74,11 +74,11 @@ def pod_views(pods: Iterable[PodState]) -> tuple[PodView, ...]:
             cluster=pod.cluster,
             namespace=pod.namespace,
             name=pod.name,
-            owner=pod.owner,
-            address=pod.ip,
+            owner="/".join(pod.owner),
+            address=pod.ip or None,
             phase=pod.phase,
             ready=pod.ready,
-            reason=pod.reason,
+            reason=pod.message or pod.reason,
             restarts=pod.restarts,
             pids=pod.pids,
         )
