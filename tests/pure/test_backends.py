@@ -291,7 +291,8 @@ def test_readiness_probes_are_what_is_checked(probe, expected):
     more = {"services": {KEY: service(PORT, selector={"app": "shop"})}, "deployments": {KEY: deployment(probe)}}
     world = fleet(cluster("us", "us", **more))
     assert resolved(world, ref=SERVICE).backend.health == expected
-    assert resolved(world, ref=SERVICE, hint="GRPC").backend.health == HealthCheck(250, 200), "kubelets speak HTTP/1.1"
+    grpc = expected if expected.port else HealthCheck(250, 200)
+    assert resolved(world, ref=SERVICE, hint="GRPC").backend.health == grpc, "kubelets speak HTTP/1.1"
 
 
 def test_pods_that_are_probed_in_different_ways_are_connected_to():

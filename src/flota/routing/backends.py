@@ -172,12 +172,19 @@ def _farthest(ranking: Ranking, source: Source, view: ClusterView) -> float:
 def _health(
     view: ClusterView, policy: Effective, spoken: Protocol, port: Port, tls: ClientTLS | None, farthest: float
 ) -> HealthCheck | None:
-    """The active check. Pods' own probes are asked only where the proxy speaks to them as the kubelet does: HTTP/1.1
-    and TCP in plain text. There are none of datagrams: UDP follows readiness."""
+    """The active check. There are none of datagrams: UDP follows readiness."""
     if spoken.spoken == "UDP":
         return None
     declared = None if policy.spec is None else policy.spec.health_check
-    plain = spoken.spoken in ("HTTP1", "TCP") and tls is None
-    checks = [each for each in port.checks if each is None or each.scheme == "HTTP"] if plain else []
-    same = checks if len(checks) == len(port.checks) and None not in checks else []
-    return probes.choose(probes.interval_ms(view.load), farthest, declared, [each for each in same if each is not None])
+    usable = [each for each in port.checks if each is not None and _repeatable(each, spoken, tls)]
+    if len(usable) < len(port.checks):
+        usable = []
+    return probes.choose(probes.interval_ms(view.load), farthest, declared, usable)
+
+
+def _repeatable(check: HealthCheck, spoken: Protocol, tls: ClientTLS | None) -> bool:
+    """Whether the proxy can ask what the kubelet asks, which speaks HTTP/1.1. On a port of its own always; on the port of
+    the requests only in the way of the requests."""
+    if check.port is not None:
+        return True
+    return spoken.spoken != "HTTP2" and (check.scheme == "HTTPS") == (tls is not None)
