@@ -28,6 +28,11 @@ class Environment(Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What pods get of the environment that Flota was started in: all of it, as in a shell, but not Flota's own settings."""
+    return {name: value for name, value in environ.items() if not name.startswith("FLOTA_")}
+
+
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Replace `$(NAME)`; an unknown name stays as it is, `$$` is a dollar (as Kubernetes says for command, args, env)."""
 

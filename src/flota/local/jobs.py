@@ -12,6 +12,8 @@ BACKOFF_LIMIT = 6
 RETRY = Backoff(base=10.0, cap=360.0, stable=float("inf"))
 """As the job controller: 10 s doubling to 6 min; the first new pod comes at once here."""
 
+_COUNTED = 200
+
 
 class JobRecord(Struct, frozen=True):
     """What has become of a Job; kept on disk, so that a Job that is over is not run again."""
@@ -25,6 +27,8 @@ class JobRecord(Struct, frozen=True):
     over: str = ""
     """Empty while it runs; Complete or Failed."""
     reason: str = ""
+    counted: tuple[str, ...] = ()
+    """The last pods whose end is in the numbers: a kill between keeping this and forgetting the pod counts nothing twice."""
 
 
 def job_moves(workload: Workload, record: JobRecord, pods: tuple[PodView, ...], now: float, retry_at: float) -> Moves:
@@ -43,6 +47,9 @@ def job_moves(workload: Workload, record: JobRecord, pods: tuple[PodView, ...], 
 def ended(workload: Workload, record: JobRecord, plan: PodPlan, *, succeeded: bool, active: int) -> JobRecord:
     """The record after a pod's end; `active` pods are still running."""
     spec = _spec(workload)
+    if plan.name in record.counted:
+        return record
+    record = structs.replace(record, counted=(*record.counted[-_COUNTED:], plan.name))
     if succeeded:
         indexes = (*record.indexes, plan.index) if plan.index is not None else record.indexes
         record = structs.replace(record, succeeded=record.succeeded + 1, indexes=indexes)

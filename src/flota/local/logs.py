@@ -1,6 +1,8 @@
 """Log files of detached writers: bounded in size, and read from the end."""
 
+import asyncio
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 LIMIT = 10 << 20
@@ -76,3 +78,20 @@ def _copy(source: int, target: Path) -> None:
             os.write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+async def keep_short(paths: Callable[[], Iterable[Path]], every: float = 10.0) -> None:
+    """Rotate what has outgrown the limit, again and again, until cancelled. Copying is done off the event loop."""
+    while True:
+        await asyncio.sleep(every)
+        for path in tuple(paths()):
+            if size(path) > LIMIT:
+                await asyncio.to_thread(_rotate_quietly, path)
+
+
+def _rotate_quietly(path: Path) -> None:
+    try:
+        rotate(path)
+    except OSError:
+        # The log was cut, which is what the disk needs; its text could not be kept.
+        return

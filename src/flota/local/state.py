@@ -84,6 +84,10 @@ class StateFolder(NamedTuple):
         return self.root / "processes"
 
     @property
+    def exits(self) -> Path:
+        return self.root / "exits"
+
+    @property
     def proxies(self) -> Path:
         return self.root / "proxies"
 
@@ -190,7 +194,7 @@ def open_state(folder: Path, *, short_root: Path = Path("/tmp")) -> StateFolder 
     identity = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     root = folder / ".flota"
     try:
-        for path in (root, root / "logs", root / "processes", root / "documents", root / "proxies"):
+        for path in (root, root / "logs", root / "processes", root / "documents", root / "proxies", root / "exits"):
             private_folder(path)
         sockets = socket_folder(root / "run", short_root / f"flota-{os.getuid()}", identity)
     except OSError as error:
