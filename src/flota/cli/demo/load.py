@@ -4,6 +4,7 @@ HTTP/1.1 by hand over kept connections: a library would cost more than the fleet
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -51,9 +52,15 @@ class Load:
                     offset = number / len(self._targets) / self._rate
                     tasks.create_task(self._pace(client, offset, seconds, tasks), name=f"clients near {client}")
         finally:
-            for connections in self._idle.values():
-                for _, writer in connections:
-                    writer.close()
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        for connections in self._idle.values():
+            while connections:
+                _, writer = connections.pop()
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
     async def _pace(self, client: str, offset: float, seconds: float, tasks: asyncio.TaskGroup) -> None:
         start = time.monotonic() + offset
