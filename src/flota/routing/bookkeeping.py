@@ -12,7 +12,7 @@ from flota.routing import conditions
 from flota.routing.exports import export_conditions, import_conditions
 from flota.routing.keys import Target
 from flota.routing.member import differing, policy_targets
-from flota.routing.policy_status import ROUTE_FIELDS, tls_conditions, traffic_conditions
+from flota.routing.policy_status import BACKEND_FIELDS, ROUTE_FIELDS, tls_conditions, traffic_conditions
 from flota.routing.view import ClusterView
 
 Judge = Callable[[ClusterView, Key], tuple[Condition, ...]]
@@ -25,7 +25,7 @@ class _Sort(NamedTuple):
 
 
 def _traffic(view: ClusterView, name: Key) -> tuple[Condition, ...]:
-    return traffic_conditions(view.cluster.traffic_policies[name], (view,), _regions(view.fleet))
+    return traffic_conditions(view.cluster.traffic_policies[name], (view,), view.member.policies, _regions(view.fleet))
 
 
 def _tls(view: ClusterView, name: Key) -> tuple[Condition, ...]:
@@ -51,6 +51,8 @@ class Bookkeeping:
         self.problems: Mapping[ObjectRef, tuple[Problem, ...]] = {}
         self._clusters: dict[str, Cluster] = {}
         self._shared: Mapping[Key, TrafficPolicy] = {}
+        self._depends: list[object] = []
+        self._places: Mapping[str, str] = {}
 
     def refresh(self, views: Mapping[str, ClusterView]) -> None:
         """Take over newer views (those of one `Views.refresh`, each handed in once)."""
@@ -80,12 +82,16 @@ class Bookkeeping:
         if not views:
             return {}
         now = views[0].fleet.policies
+        depends, places = _depends(views, now), _regions(views[0].fleet)
+        if places == self._places and [*map(id, depends)] == [*map(id, self._depends)]:
+            return {}
+        self._depends, self._places = depends, places
         told: dict[ObjectRef, tuple[Condition, ...] | None] = {
             ObjectRef("", "TrafficPolicy", *name): None for name in self._shared.keys() - now.keys()
         }
         self._shared = now
         for name, policy in now.items():
-            told[ObjectRef("", "TrafficPolicy", *name)] = traffic_conditions(policy, views, _regions(views[0].fleet))
+            told[ObjectRef("", "TrafficPolicy", *name)] = traffic_conditions(policy, views, views[0].fleet_policies, places)
         return told
 
     def _tell(self, told: Mapping[ObjectRef, tuple[Condition, ...] | None]) -> None:
@@ -133,6 +139,13 @@ def _affected_traffic(view: ClusterView, old: Cluster) -> Collection[Key]:
     }
     changed = view.changed | routes
     return {name for name, policy in policies.items() if any(Target(*each[:3]) in changed for each in policy_targets(policy))}
+
+
+def _depends(views: tuple[ClusterView, ...], policies: Mapping[Key, TrafficPolicy]) -> list[object]:
+    """All mappings on which the conditions of these policies depend, to be compared by identity."""
+    kinds = {ref.kind for each in policies.values() for ref in each.spec.target_refs}
+    fields = sorted(field for kind, field in (BACKEND_FIELDS | ROUTE_FIELDS).items() if kind in kinds)
+    return [policies, *(getattr(view.cluster, each) for view in views for each in fields)]
 
 
 def _regions(fleet: Fleet) -> dict[str, str]:

@@ -9,6 +9,7 @@ from flota.fleet.policy import BackendTLSPolicy, LocalPolicyTargetReferenceWithS
 from flota.fleet.references import GATEWAY_GROUP, MCS_GROUP
 from flota.routing import conditions
 from flota.routing.backend_tls import GROUPS, prevailing, trust
+from flota.routing.index import Index
 from flota.routing.keys import PolicyKey, Target
 from flota.routing.policy import oldest
 from flota.routing.view import ClusterView
@@ -34,14 +35,20 @@ class Fault(NamedTuple):
 Conditions = tuple[Condition, ...]
 
 
-def traffic_conditions(policy: TrafficPolicy, views: Iterable[ClusterView], regions: Mapping[str, str]) -> Conditions:
+Rivals = Index[TrafficPolicy, PolicyKey]
+"""Policies of the same level by what they are attached to: those of one cluster, or those of all."""
+
+
+def traffic_conditions(policy: TrafficPolicy, views: Iterable[ClusterView], rivals: Rivals, regions: Mapping[str, str]) -> Conditions:
     """Conditions of a TrafficPolicy that holds in the clusters of these views; `regions` = of all clusters, by cluster."""
     several = tuple(views)
-    faults = [each for ref in policy.spec.target_refs if (each := _traffic_fault(policy, ref, several)) is not None]
+    faults = [each for ref in policy.spec.target_refs if (each := _traffic_fault(policy, ref, several, rivals)) is not None]
     return _accepted(policy, faults, len(policy.spec.target_refs), tuple(_unknown_places(policy, regions)))
 
 
-def _traffic_fault(policy: TrafficPolicy, ref: LocalPolicyTargetReferenceWithSectionName, views: tuple[ClusterView, ...]) -> Fault | None:
+def _traffic_fault(
+    policy: TrafficPolicy, ref: LocalPolicyTargetReferenceWithSectionName, views: tuple[ClusterView, ...], rivals: Rivals
+) -> Fault | None:
     group, kind, name, section = ref.group, ref.kind, ref.name, ref.section_name
     key = PolicyKey(kind, policy.metadata.namespace, name, section)
     if _GROUPS.get(kind) != group:
@@ -50,18 +57,10 @@ def _traffic_fault(policy: TrafficPolicy, ref: LocalPolicyTargetReferenceWithSec
     missing = [each for each in (_absent(key, view.cluster) for view in views) if each]
     if len(missing) == len(views):
         return Fault("TargetNotFound", missing[0] if missing else f"{kind} {key.namespace}/{name} does not exist")
-    return _beaten(key, policy, views)
-
-
-def _beaten(key: PolicyKey, policy: TrafficPolicy, views: tuple[ClusterView, ...]) -> Fault | None:
-    """Two policies of one level on one target: the older one holds."""
-    for view in views:
-        for index in (view.member.policies, view.fleet_policies):
-            rivals = index.get(key)
-            first = oldest(rivals)
-            if policy in rivals and first is not None and first is not policy:
-                older = f"{first.metadata.namespace}/{first.metadata.name}"
-                return Fault("Conflicted", f"{_named(key)} already has TrafficPolicy {older}, which is older")
+    first = oldest(rivals.get(key))
+    if first is not None and first is not policy:
+        older = f"{first.metadata.namespace}/{first.metadata.name}"
+        return Fault("Conflicted", f"{_named(key)} already has TrafficPolicy {older}, which is older")
     return None
 
 

@@ -33,13 +33,9 @@ class ClusterView:
         self.changed = changed
         self.memo = memo
         self.load = load
-        self.reads: set[tuple[str, Key]] | None = None
-        """Set it to have `get` note what was looked up."""
 
     def get(self, field: str, key: Key) -> object | None:
         """The object of that key in a mapping of the cluster (`services`, `secrets`, …), or None."""
-        if self.reads is not None:
-            self.reads.add((field, key))
         found: object | None = getattr(self.cluster, field).get(key)
         return found
 
