@@ -42,10 +42,10 @@ def problem(ref: ObjectRef, reason: str, message: str) -> Problem:
 
 
 def problems(ref: ObjectRef, conditions: Iterable[Condition], where: str = "") -> tuple[Problem, ...]:
-    """One problem for each bad condition that adds something: several with one reason and message are one."""
-    seen: dict[tuple[str, str], Problem] = {}
+    """One problem for each thing that is wrong: of several conditions with one message the first tells it."""
+    seen: dict[str, Problem] = {}
     for condition in conditions:
-        if is_bad(condition) and (condition.reason, condition.message) not in seen:
-            text = f"{where}{condition.message or condition.type + ' is ' + condition.status}"
-            seen[condition.reason, condition.message] = problem(ref, condition.reason, text)
+        if is_bad(condition):
+            text = condition.message or f"{condition.type} is {condition.status}"
+            seen.setdefault(text, problem(ref, condition.reason, f"{where}{text}"))
     return tuple(seen.values())

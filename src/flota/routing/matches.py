@@ -18,7 +18,7 @@ Precedence = tuple[int, ...]
 
 _KINDS = {"Exact": "Exact", "PathPrefix": "Prefix", "RegularExpression": "Regex"}
 _PATH_RANK = {"Exact": 0, "Regex": 1, "Prefix": 2}
-"""The API leaves regular expressions open; they go between, as "/" matches everything (docs/decisions/route-precedence.md)."""
+"""The API leaves regular expressions open; they go between, as "/" matches everything (docs/decisions/routing-rules.md)."""
 
 
 def http_match(match: HTTPRouteMatch) -> Match:
