@@ -4,6 +4,7 @@ Every handler makes one `View`, calls one pure report function and encodes what 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ from flota.report.failed import Failed
 from flota.report.named import Asked
 
 T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Control:
@@ -57,7 +59,7 @@ class Control:
         self._reports.metrics_url = f"http://{address[0]}:{address[1]}"
 
     def _local(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self._once_planned])
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/explain/request", self._explain_request)
         app.router.add_get("/v1/explain/object", self._explain_object)
@@ -74,6 +76,14 @@ class Control:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/readyz", self._readyz)
         return app
+
+    @web.middleware
+    async def _once_planned(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Before the first plan there is nothing true to report; asking again soon is right."""
+        ready, why = self._reports.ready()
+        if not ready and request.path.startswith("/v1/") and request.path != "/v1/stop":
+            return web.json_response({"message": f"Flota is starting: {why}; try again"}, status=503)
+        return await handler(request)
 
     async def _status(self, _: web.Request) -> web.Response:
         return _json(await self._reports.status())

@@ -42,6 +42,9 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a network namespace to enter before exec (the test clusters); needs root."""
     keep_exit: Path | None = None
     """Where to leave the exit code, for processes whose end must be known even when nobody lives to see it (Jobs)."""
+    orphan: bool = False
+    """Give it to the machine's init at once. Envoy asks the kernel to end it with its parent (PR_SET_PDEATHSIG, prctl(2)), and that must
+    not be us. The exit code of an orphan is not known."""
     note: Mapping[str, str] = {}
     """What the caller wants to find again at adoption, such as the address of a pod."""
 
@@ -168,36 +171,25 @@ class Runner:
         mark = self._mark(spec)
         output, complaint = _open_log(spec)
         try:
-            popen = subprocess.Popen(
-                _argv(spec),
-                env={**spec.env, MARK: mark},
-                cwd=spec.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                close_fds=True,
-            )
+            pid = (_spawn_orphan if spec.orphan else _spawn)(spec, {**spec.env, MARK: mark}, output)
         except (OSError, ValueError) as error:
             return _not_started(spec, error)
         finally:
             os.close(output)
-        # The pidfd tells us of the end and reaps; Popen must neither wait nor warn when it is collected.
-        popen.returncode = 0
-        descriptor = os.pidfd_open(popen.pid)
-        known = facts(popen.pid)
+        descriptor = os.pidfd_open(pid)
+        known = facts(pid)
         record = Record(
             spec.name,
             spec.digest,
             mark,
-            popen.pid,
+            pid,
             known.started if known else 0,
             self._machine,
             dict(spec.note),
             str(spec.keep_exit) if spec.keep_exit else None,
         )
         self._keep(record, complaint)
-        return Process(record, descriptor, child=True)
+        return Process(record, descriptor, child=not spec.orphan)
 
     def adopt(self) -> tuple[dict[str, Process], dict[str, tuple[Record, Exit]]]:
         """(living, gone): our processes that run, by name, and those that ended unseen. Call once, before starting
@@ -312,6 +304,39 @@ def kept_exit(record: Record) -> Exit:
 # SIGTERM until
 # its child has ended; a caught signal is reset in the child, so that one ends by it.
 _KEEPER = 'trap : TERM INT HUP; "$@"; code=$?; echo "$code" > "$0.new" && mv "$0.new" "$0"; exit "$code"'
+
+
+def _spawn(spec: ProcessSpec, env: Mapping[str, str], output: int) -> int:
+    """Our child in a session of its own. Raises OSError, ValueError."""
+    null = subprocess.DEVNULL
+    popen = subprocess.Popen(
+        _argv(spec), env=env, cwd=spec.cwd, stdin=null, stdout=output, stderr=output, start_new_session=True, close_fds=True
+    )
+    # The pidfd tells us of the end and reaps; Popen must neither wait nor warn when it is collected.
+    popen.returncode = 0
+    return popen.pid
+
+
+def _spawn_orphan(spec: ProcessSpec, env: Mapping[str, str], output: int) -> int:
+    """A child of init in a session of its own: forked twice (daemon(7)). Raises OSError, ValueError."""
+    reading, writing = os.pipe()
+
+    def step_aside() -> None:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+        os.write(writing, str(os.getpid()).encode())
+
+    try:
+        # What runs between fork and exec is three system calls; an error of exec still reaches us through Popen's own pipe.
+        popen = subprocess.Popen(
+            _argv(spec), env=env, cwd=spec.cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, close_fds=True, preexec_fn=step_aside
+        )
+        popen.wait()
+        return int(os.read(reading, 32))
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _argv(spec: ProcessSpec) -> list[str]:

@@ -250,6 +250,7 @@ class Proxy:
                 cwd=paths.folder,
                 log=paths.log,
                 digest=spec.digest,
+                orphan=True,
                 note={"version": spec.version},
             )
         )
