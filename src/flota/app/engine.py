@@ -73,6 +73,8 @@ class Engine:
         self.started = clock.now()
         self.plans = 0
         self.plan_seconds = 0.0
+        self._stopping = False
+        """What goes away changes the fleet, and a new fleet must not start it again."""
 
     def _pod_engine(self, runner: Runner) -> PodEngine:
         return PodEngine(
@@ -106,6 +108,7 @@ class Engine:
 
     async def stop(self) -> None:
         """End everything that was started, in good order: proxies drain first, then pods. `run` must be running."""
+        self._stopping = True
         await self.proxies.stop_all(self.settings.drain_ms / 1000)
         await self.pods.stop_all()
 
@@ -116,6 +119,8 @@ class Engine:
     async def _plan(self) -> None:
         await self._first_read()
         async for fleet in self.source.fleet.follow():
+            if self._stopping:
+                return
             running = self._adopted | self.proxies.states.get().keys()
             addresses = self.gateway_addresses.of(fleet, running)
             self.source.addresses.set(addresses)
@@ -158,6 +163,8 @@ class Engine:
     async def _want_pods(self) -> None:
         await self._first_read()
         async for fleet in self.source.fleet.follow():
+            if self._stopping:
+                return
             self.pods.want(fleet.clusters)
 
     async def _give_endpoints(self) -> None:
