@@ -221,3 +221,16 @@ async def test_a_log_is_cut_under_a_running_writer(runner: Runner, tmp_path: Pat
     assert numbers == sorted(numbers)
     assert numbers[-1] - len(numbers) < 20, "more than a few lines were lost at the cut"
     assert b"\0" not in log.read_bytes(), "the writer went on at its old offset"
+
+
+async def test_an_orphan_that_ends_at_once_is_over_not_an_error(runner: Runner, tmp_path: Path) -> None:
+    for number in range(20):
+        process = started(runner.start(spec(tmp_path, "", argv=("/bin/true",), name=f"proxy/us/{number}", orphan=True)))
+        async with asyncio.timeout(10):
+            assert (await process.wait()).code is None
+
+
+async def test_an_orphan_that_cannot_be_started_says_why(runner: Runner, tmp_path: Path) -> None:
+    found = runner.start(spec(tmp_path, "", argv=("/no/such",), orphan=True))
+    assert isinstance(found, Problem)
+    assert "/no/such does not exist" in found.message

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from flota.clock import SystemClock
 from flota.fleet.problem import Problem
 from flota.local.addresses import Addresses
 from flota.local.admin import Admin, AdminError
+from flota.local.kernel import facts
 from flota.local.process import Runner
 from flota.local.proxies import Proxies
 from flota.local.proxyspec import ProxySpec, ProxyState, base_id, proxy_paths
@@ -151,10 +154,46 @@ async def test_adopted_with_the_same_pid_and_stopped_with_nothing_left(state: St
         second = await until(proxies, running)
         assert (second.pid, second.epoch, second.restarts) == (first.pid, 0, 0)
         await proxies.stop_all(drain=0.5)
-    assert first.pid is not None
-    assert not Path(f"/proc/{first.pid}").exists()
+    await gone(first.pid)
     assert list(state.processes.iterdir()) == []
     assert not Path(f"/dev/shm/envoy_shared_memory_{base_id(state, 'us') * 10}").exists()
+
+
+async def test_envoy_outlives_a_flota_that_is_killed(state: StateFolder, address: str) -> None:
+    """Envoy asks the kernel to end it with its parent; only a whole other interpreter, killed hard, shows whether it does."""
+    wanted = state.folder / "spec.json"
+    wanted.write_bytes(msgspec.json.encode(spec(state, address), enc_hook=str))
+    script = f"""
+import asyncio, sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+import msgspec
+from flota.clock import SystemClock
+from flota.local.process import Runner
+from flota.local.proxies import Proxies
+from flota.local.proxyspec import ProxySpec
+from flota.local.state import open_state
+async def main():
+    state = open_state(Path({str(state.folder)!r}))
+    proxies = Proxies(state, Runner(state.processes, state.identity), SystemClock(), {{}})
+    wanted = msgspec.json.decode(Path({str(wanted)!r}).read_bytes(), type=ProxySpec, dec_hook=lambda kind, text: kind(text))
+    proxies.want({{"us": wanted}})
+    async with asyncio.TaskGroup() as group:
+        group.create_task(proxies.run())
+        async for states in proxies.states.follow():
+            if states and states["us"].phase == "Running":
+                print(states["us"].pid, flush=True)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as flota:
+        assert flota.stdout is not None
+        pid = int(await asyncio.to_thread(flota.stdout.readline))
+        flota.kill()
+    await asyncio.sleep(0.3)
+    async with proxies_of(state) as proxies:
+        proxies.want({"us": spec(state, address)})
+        found = await until(proxies, running)
+        assert (found.pid, found.epoch, found.restarts) == (pid, 0, 0)
 
 
 async def test_stop_all_ends_adopted_ones_that_nobody_wants(state: StateFolder, address: str) -> None:
@@ -163,7 +202,7 @@ async def test_stop_all_ends_adopted_ones_that_nobody_wants(state: StateFolder, 
         first = await until(proxies, running)
     async with proxies_of(state) as proxies:
         await proxies.stop_all(drain=0.5)
-    assert not Path(f"/proc/{first.pid}").exists()
+    await gone(first.pid)
 
 
 async def test_hot_restart_under_load_loses_nothing(state: StateFolder, address: str) -> None:
@@ -189,9 +228,31 @@ async def test_hot_restart_under_load_loses_nothing(state: StateFolder, address:
             assert set(answers) == {"one", "two", "three"}, "each version answered"
 
 
+async def test_a_death_in_the_middle_of_a_hot_restart_is_taken_up_again(state: StateFolder, address: str) -> None:
+    async with proxies_of(state) as proxies:
+        proxies.want({"us": spec(state, address)})
+        first = await until(proxies, running)
+        proxies.want({"us": spec(state, address, "two", version="2")})
+        second = await until(proxies, lambda found: running(found) and found.version == "2")
+    assert Path(f"/proc/{first.pid}").exists(), "the parent should still be draining"
+    async with proxies_of(state) as proxies:
+        proxies.want({"us": spec(state, address, "two", version="2")})
+        adopted = await until(proxies, running)
+        assert (adopted.pid, adopted.epoch, adopted.version) == (second.pid, 1, "2")
+        await gone(first.pid)
+        proxies.want({"us": spec(state, address, "three", version="3")})
+        third = await until(proxies, lambda found: running(found) and found.version == "3")
+        assert third.epoch == 2
+        reader, writer = await asyncio.open_connection(address, PORT)
+        assert (await ask(address, reader, writer))[0] == "three"
+        writer.close()
+
+
 async def gone(pid: int | None) -> None:
+    """Ended; init may take a while to reap it."""
+    assert pid is not None
     async with asyncio.timeout(15):
-        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110
+        while (found := facts(pid)) is not None and found.alive:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 

@@ -42,7 +42,8 @@ def trouble(lines: Sequence[str], words: str) -> Trouble:
     loud = [text for level, text in map(_split, lines) if level in _LOUD][-_SHOWN:]
     # Envoy says some things without its log (a bad command line); then the last lines are all there is.
     said = loud or [line.strip() for line in lines if line.strip()][-_SHOWN:]
-    whole = " | ".join(said)
+    # Protobuf sprinkles blanks into its messages so that nobody relies on them; people should not see that.
+    whole = " | ".join(" ".join(line.split()) for line in said)
     for pattern, reason, advice in _CAUSES:
         if pattern.search(whole):
             return Trouble(reason, f"{words}: {advice}: {whole}")

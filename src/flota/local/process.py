@@ -27,6 +27,10 @@ MARK = "FLOTA_PROCESS"
 """
 
 
+_OVER = -1
+"""In the place of the pidfd of a process that is over already."""
+
+
 class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `name` is unique in the fleet, such as `pod/us/default/web-5d-0/app`."""
 
@@ -85,7 +89,11 @@ class Process:
         self._descriptor = descriptor
         self._exit: Exit | None = None
         self._over = asyncio.Event()
-        asyncio.get_running_loop().add_reader(descriptor, self._ended)
+        if descriptor == _OVER:
+            self._exit = kept_exit(record)
+            self._over.set()
+        else:
+            asyncio.get_running_loop().add_reader(descriptor, self._ended)
 
     @property
     def name(self) -> str:
@@ -132,17 +140,17 @@ class Process:
 
     def close(self) -> None:
         """Let go: the process lives on, unwatched."""
-        if self._exit is None and self._descriptor >= 0:
+        if self._exit is None and self._descriptor != _OVER:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor = _OVER
 
     def _ended(self) -> None:
         asyncio.get_running_loop().remove_reader(self._descriptor)
         kill_rest(self.record, child=self.child)
         self._exit = self._reap()
         os.close(self._descriptor)
-        self._descriptor = -1
+        self._descriptor = _OVER
         self._over.set()
 
     def _reap(self) -> Exit:
@@ -176,7 +184,7 @@ class Runner:
             return _not_started(spec, error)
         finally:
             os.close(output)
-        descriptor = os.pidfd_open(pid)
+        descriptor = _watchable(pid)
         known = facts(pid)
         record = Record(
             spec.name,
@@ -329,14 +337,23 @@ def _spawn_orphan(spec: ProcessSpec, env: Mapping[str, str], output: int) -> int
 
     try:
         # What runs between fork and exec is three system calls; an error of exec still reaches us through Popen's own pipe.
-        popen = subprocess.Popen(
-            _argv(spec), env=env, cwd=spec.cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, close_fds=True, preexec_fn=step_aside
+        null = subprocess.DEVNULL
+        popen = subprocess.Popen(  # noqa: PLW1509 - see above
+            _argv(spec), env=env, cwd=spec.cwd, stdin=null, stdout=output, stderr=output, close_fds=True, preexec_fn=step_aside
         )
         popen.wait()
         return int(os.read(reading, 32))
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def _watchable(pid: int) -> int:
+    """A pidfd; `_OVER` when an orphan has ended, and init has reaped it, before we came to look."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return _OVER
 
 
 def _argv(spec: ProcessSpec) -> list[str]:
