@@ -71,6 +71,7 @@ class Engine:
         self._planner = Planner()
         self._adopted = frozenset(self.proxies.adopted())
         self.started = clock.now()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self.plans = 0
         self.plan_seconds = 0.0
         self._stopping = False
@@ -104,10 +105,13 @@ class Engine:
                 "keep": self._keep(),
                 "logs": self._rotate_logs(),
             }.items():
-                tasks.create_task(part, name=name)
+                self._tasks[name] = tasks.create_task(part, name=name)
 
     async def stop(self) -> None:
         """End everything that was started, in good order: proxies drain first, then pods. `run` must be running."""
+        for name in ("plan", "pods wanted", "observe"):  # nothing may be wanted again while it goes
+            if name in self._tasks:
+                self._tasks[name].cancel()
         self._stopping = True
         await self.proxies.stop_all(self.settings.drain_ms / 1000)
         await self.pods.stop_all()
