@@ -255,3 +255,10 @@ def test_objects_with_status() -> None:
     assert "namespace" not in kinds["GatewayClass", "flota"]["metadata"]
     assert isinstance(objects(view(), "mars"), Failed)
     assert msgspec.json.encode(found)
+
+
+def test_what_the_proxy_finds_is_a_reason() -> None:
+    dead = seen(view(), "us", {"10.0.0.1:9000": Seen("Dead", "connection refused")})
+    found = explain_request(dead, AskedRequest("http://127.0.0.10:8080/", "us"))
+    assert isinstance(found, RequestExplanation)
+    assert found.why[-1] == "the proxy finds 1 of 2 endpoints in us dead: connection refused"

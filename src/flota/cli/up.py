@@ -92,7 +92,8 @@ def down(folder: Path, timeout: float) -> tuple[str, ...]:
     except client.NotRunning as error:
         raise Failure(f"Flota (pid {pid}) runs but does not listen yet, or is stopping; try again") from error
     started = told = time.monotonic()
-    while place.holder(folder) is not None:
+    # The lock goes with the last breath of the process, which a moment later is no more.
+    while place.holder(folder) is not None or _lives(pid):
         now = time.monotonic()
         if now - started > timeout:
             raise Failure(f"Flota (pid {pid}) has not stopped within {timeout:g} s; see `flota logs flota`")
@@ -101,6 +102,14 @@ def down(folder: Path, timeout: float) -> tuple[str, ...]:
             note(f"stopping ({now - started:.0f} s): proxies finish their requests, then pods end")
         time.sleep(_POLL_S)
     return (f"Flota (pid {pid})",)
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process is there and not merely waiting to be reaped, as our own child is (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _stop_leftovers(folder: Path) -> tuple[str, ...]:

@@ -27,14 +27,18 @@ class ClusterRow(Row, frozen=True, kw_only=True):
 
 
 def cluster_rows(view: View, services: Iterable[ServiceRow]) -> tuple[ClusterRow, ...]:
-    """All clusters in the order of the ClusterSet."""
-    endpoints: dict[str, list[EndpointRow]] = {name: [] for name in view.fleet.clusters}
+    """All clusters in the order of the ClusterSet.
+
+    A cluster is judged by what its own proxy finds of its endpoints: it has the traffic to know, where others only knock.
+    """
+    own: dict[str, list[EndpointRow]] = {name: [] for name in view.fleet.clusters}
+    others: dict[str, list[EndpointRow]] = {name: [] for name in view.fleet.clusters}
     for service in services:
         for each in service.endpoints:
-            endpoints.setdefault(each.cluster, []).append(each)
+            (own if each.cluster == service.cluster else others)[each.cluster].append(each)
     rows = []
     for name, cluster in view.fleet.clusters.items():
-        state, reason = _state(view, cluster, endpoints[name])
+        state, reason = _state(view, cluster, own[name] or others[name])
         rows.append(ClusterRow(name=name, region=cluster.region, zone=cluster.zone, state=state, reason=reason))
     return tuple(rows)
 

@@ -1,6 +1,6 @@
 """`flota explain request`: what the proxy of a cluster does with a request, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -143,6 +143,7 @@ def _with_port(proxy: ProxyPlan, request: Request, url: SplitResult) -> tuple[Re
 def _explained(view: View, asked: AskedRequest, proxy: ProxyPlan, answer: Answer, note: tuple[str, ...]) -> RequestExplanation:
     best: Candidate | None = max(answer.candidates, key=lambda each: each.share, default=None)
     source = answer.source
+    tiers = tier_rows(view, asked.source, best.backend) if best is not None and best.backend else ()
     listener = proxy.listeners.get(answer.listener) if answer.listener is not None else None
     return RequestExplanation(
         url=asked.url,
@@ -160,6 +161,17 @@ def _explained(view: View, asked: AskedRequest, proxy: ProxyPlan, answer: Answer
         location=answer.location,
         backend=best.label if best is not None and best.backend else None,
         backends=tuple(BackendShare(backend=each.label or None, share=each.share) for each in answer.candidates),
-        tiers=tier_rows(view, asked.source, best.backend) if best is not None and best.backend else (),
-        why=(*note, *answer.why),
+        tiers=tiers,
+        why=(*note, *answer.why, *_observed(tiers)),
     )
+
+
+def _observed(tiers: Sequence[TierRow]) -> Iterator[str]:
+    """What the proxy finds where it would send the request, as far as it is not well."""
+    for place in (each for tier in tiers for each in tier.localities):
+        bad = [each for each in place.endpoints if each.state in ("Dead", "Suspect")]
+        for state in dict.fromkeys(each.state for each in bad):
+            causes = sorted({each.cause for each in bad if each.state == state and each.cause})
+            number = sum(each.state == state for each in bad)
+            why = f": {'; '.join(causes)}" if causes else ""
+            yield f"the proxy finds {number} of {len(place.endpoints)} endpoints in {place.cluster} {state.lower()}{why}"

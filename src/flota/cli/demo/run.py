@@ -25,26 +25,29 @@ RATE = 200.0
 """Requests per second of the clients near each region."""
 SHORTEST_S = 20.0
 _START_S = 60.0
-_EXPLAIN_AFTER_S = 1.0
+_EXPLAIN_AFTER_S = 2.0
 _PORT = 8080
 
 
 def demo(seconds: float) -> int:
     """Run it all; 0 only if no request failed and traffic moved each time. Whatever happens, nothing is left."""
-    seconds = max(seconds, SHORTEST_S)
     with _interruptible():
         root = Path(tempfile.mkdtemp(prefix="flota-demo-"))
         folder = root / "shop"
+        lines: tuple[str, ...] = ()
         try:
-            return _demo(folder, seconds)
+            code, lines = _demo(folder, max(seconds, SHORTEST_S))
         except KeyboardInterrupt:
             note("interrupted: stopping everything")
-            return 130
+            code = 130
         finally:
-            _clean(root, folder)
+            cleaned = _clean(root, folder)
+    for line in lines:
+        write(line)
+    return code if cleaned else max(code, 1)
 
 
-def _demo(folder: Path, seconds: float) -> int:
+def _demo(folder: Path, seconds: float) -> tuple[int, tuple[str, ...]]:
     write(f"A fleet of two regions, {' and '.join(REGIONS.values())}, each with two pods, in {folder}.")
     write_example(folder)
     status, settled = up.wait(folder, up.start(folder), _START_S, note)
@@ -97,22 +100,24 @@ def _why(folder: Path) -> tuple[str, ...]:
     return reasons(status, explained["why"])
 
 
-def _sum_up(load: Load, begun: tuple[float, ...], seconds: float) -> int:
-    ends = (*begun[1:], begun[0] + seconds)
-    moves = []
-    for phase, start, end in zip(PHASES, begun, ends, strict=True):
+def _sum_up(load: Load, begun: tuple[float, ...], seconds: float) -> tuple[int, tuple[str, ...]]:
+    """Exit code, and the figures as lines, the verdict last."""
+    lines, moves = [], []
+    for phase, start, end in zip(PHASES, begun, (*begun[1:], begun[0] + seconds), strict=True):
         if phase.act is None:
             continue
-        took = shift(load.samples, REGION, start, end, away=phase.act in ("kill", "hang"))
-        what = "all requests were served elsewhere" if phase.act in ("kill", "hang") else f"{REGION} served its own again"
-        write(f"  {phase.act}: {what} after {took:.2f} s" if took is not None else f"  {phase.act}: NOT so before the next phase: {what}")
-        if phase.act in ("kill", "hang"):
-            moves.append(took)
+        away = phase.act in ("kill", "hang")
+        took = shift(load.samples, REGION, start, end, away=away)
+        what = "all requests were served elsewhere" if away else f"{REGION} served its own again"
+        lines.append(
+            f"  {phase.act}: {what} after {took:.2f} s" if took is not None else f"  {phase.act}: not until the next phase: {what}"
+        )
+        moves += [took] if away else []
     failed = sum(each.failed for each in load.samples)
     known = [each for each in moves if each is not None]
     moved = len(known) == len(moves)
-    write(f"{failed} of {len(load.samples)} requests failed, shift {f'{max(known):.2f} s' if moved else 'not complete'}")
-    return 0 if failed == 0 and moved else 1
+    lines.append(f"{failed} of {len(load.samples)} requests failed, shift {f'{max(known):.2f} s' if moved else 'not complete'}")
+    return 0 if failed == 0 and moved else 1, tuple(lines)
 
 
 @contextlib.contextmanager
@@ -130,8 +135,8 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _clean(root: Path, folder: Path) -> None:
-    """Stop and remove everything. A second Ctrl-C does not stop this: it would leave things running."""
+def _clean(root: Path, folder: Path) -> bool:
+    """Stop and remove everything; whether that worked. A second Ctrl-C does not stop this: it would leave things running."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         if folder.is_dir():
@@ -140,8 +145,9 @@ def _clean(root: Path, folder: Path) -> None:
             up.down(folder, 30)
     except Failure as failure:
         note(f"error: {failure.message}; what is left is in {folder}")
-        return
+        return False
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     shutil.rmtree(root, ignore_errors=True)
+    return True

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -48,11 +48,11 @@ def pids(status: FleetStatus) -> tuple[int, ...]:
     return tuple(pid for pod in status.pods if pod.cluster == CLUSTER for pid in pod.pids)
 
 
-def reasons(status: FleetStatus, why: Iterable[str]) -> tuple[str, ...]:
-    """What Flota itself says of the moment: the state of the cluster, and why a request from there goes where it goes."""
+def reasons(status: FleetStatus, why: Sequence[str]) -> tuple[str, ...]:
+    """What Flota itself says of the moment: the state of the cluster, and where a request from there goes, and why."""
     cluster = next((each for each in status.clusters if each.name == CLUSTER), None)
     said = (f"cluster {CLUSTER} is {cluster.state or 'not known yet'}: {cluster.reason}",) if cluster is not None else ()
-    return (*said, *why)
+    return (*said, *(f"a request from {CLUSTER}: {each}" for each in why if each.startswith(("it goes to", "the proxy finds"))))
 
 
 def _signal(processes: Iterable[int], number: signal.Signals, kill: Callable[[int, int], None] = os.kill) -> None:
