@@ -47,6 +47,7 @@ async def state(tmp_path: Path) -> AsyncIterator[StateFolder]:
     for process in living.values():
         process.send_group(signal.SIGKILL)
         await process.wait()
+    found.tidy()
 
 
 @asynccontextmanager

@@ -44,6 +44,7 @@ async def runner(tmp_path: Path) -> AsyncIterator[Runner]:
     for process in living.values():
         process.send_group(signal.SIGKILL)
         await process.wait()
+    state.tidy()
 
 
 def started(found: Process | Problem) -> Process:
@@ -98,6 +99,7 @@ asyncio.run(main())
             record.unlink()
     living, _ = Runner(state.processes, state.identity).adopt()
     await living["pod/us/default/a/app"].stop(5.0)
+    state.tidy()
     assert facts(pid) is None or not facts(pid).alive  # type: ignore[union-attr]
 
 

@@ -22,7 +22,7 @@ from flota.local.admin import Admin, AdminError
 from flota.local.kernel import facts
 from flota.local.process import Runner
 from flota.local.proxies import Proxies
-from flota.local.proxyspec import ProxySpec, ProxyState, base_id, proxy_paths
+from flota.local.proxyspec import ProxySpec, ProxyState, base_id, proxy_paths, remove_traces
 from flota.local.state import StateFolder, open_state
 
 PORT = 18080
@@ -101,6 +101,9 @@ async def nothing_left(state: StateFolder) -> AsyncIterator[None]:
     for process in living.values():
         process.send_group(signal.SIGKILL)
         await process.wait()
+    remove_traces(state, "us")
+    state.tidy()
+    assert not state.sockets.exists() or state.sockets.parent == state.root
 
 
 async def until(cell: Proxies, true: Callable[[ProxyState], bool], seconds: float = 15.0) -> ProxyState:
@@ -334,7 +337,7 @@ def test_base_ids_differ_by_fleet_and_cluster(tmp_path: Path) -> None:
     ids = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        state = open_state(tmp_path / name)
+        state = open_state(tmp_path / name, short_root=tmp_path)
         assert not isinstance(state, Problem)
         ids |= {base_id(state, cluster) for cluster in ("us", "eu")}
     assert len(ids) == 4

@@ -339,7 +339,13 @@ def _spawn_orphan(spec: ProcessSpec, env: Mapping[str, str], output: int) -> int
         # What runs between fork and exec is three system calls; an error of exec still reaches us through Popen's own pipe.
         null = subprocess.DEVNULL
         popen = subprocess.Popen(
-            _argv(spec), env=env, cwd=spec.cwd, stdin=null, stdout=output, stderr=output, close_fds=True,
+            _argv(spec),
+            env=env,
+            cwd=spec.cwd,
+            stdin=null,
+            stdout=output,
+            stderr=output,
+            close_fds=True,
             preexec_fn=step_aside,  # noqa: PLW1509 - see above
         )
         popen.wait()

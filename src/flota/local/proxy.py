@@ -20,10 +20,9 @@ from flota.local.proxyspec import (
     ProxySpec,
     ProxyState,
     argv,
-    base_id,
     bootstrap_file,
     proxy_paths,
-    remove_shared_memory,
+    remove_traces,
     validate,
 )
 from flota.local.state import StateFolder, disk_problem
@@ -218,7 +217,7 @@ class Proxy:
         for parent in self._parents:
             await parent.stop(1.0)
             self._runner.forget(parent.name)
-        remove_shared_memory(base_id(self._state, self.spec.cluster))
+        remove_traces(self._state, self.spec.cluster)
         self._publish("Stopped", None)
 
     async def _drain(self, process: Process, seconds: float) -> None:

@@ -145,7 +145,10 @@ async def validate(spec: ProxySpec, paths: ProxyPaths) -> Trouble | None:
     return trouble(output.decode("utf-8", "replace").splitlines(), "the bootstrap was refused")
 
 
-def remove_shared_memory(base: int, folder: Path = Path("/dev/shm")) -> None:  # noqa: S108 - where shm_open(3) keeps it
-    """Envoy leaves its shared memory behind; a fleet that was taken down should leave nothing."""
-    with contextlib.suppress(OSError):
-        (folder / f"envoy_shared_memory_{base * 10}").unlink(missing_ok=True)
+def remove_traces(state: StateFolder, cluster: str, shared: Path = Path("/dev/shm")) -> None:  # noqa: S108 - see shm_open(3)
+    """Envoy leaves its sockets and its shared memory behind; a fleet that was taken down should leave nothing outside its folder."""
+    paths = proxy_paths(state, cluster)
+    memory = shared / f"envoy_shared_memory_{base_id(state, cluster) * 10}"
+    for path in (memory, paths.admin, *paths.hot_restart.parent.glob(f"{paths.hot_restart.name}_*")):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

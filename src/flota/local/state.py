@@ -4,6 +4,7 @@ Nothing here throws for a full disk or a read-only folder: such an operation ret
 on running.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -166,6 +167,12 @@ class StateFolder(NamedTuple):
     def remove(self, name: str) -> None:
         """Forget what is kept under a name."""
         self._document(name).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """After everything was stopped: leave nothing outside the fleet folder."""
+        if self.sockets.parent != self.root:
+            with contextlib.suppress(OSError):
+                self.sockets.rmdir()
 
     def _document(self, name: str) -> Path:
         return self.root / "documents" / f"{name}.msgpack"
