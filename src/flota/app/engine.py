@@ -7,7 +7,7 @@ they are found again by the next one.
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
 from flota.app.delivery import Deliveries
@@ -25,6 +25,7 @@ from flota.local.addresses import Addresses
 from flota.local.admin import Admin
 from flota.local.container import Engine as PodEngine
 from flota.local.endpoints import endpoint_slices
+from flota.local.environment import inherited
 from flota.local.pods import Pods
 from flota.local.process import Runner
 from flota.local.proxies import Proxies
@@ -38,7 +39,6 @@ from flota.sources.source import FolderSource
 
 SAVE_EVERY_S = 1.0
 """What was learnt is kept on disk at most this often."""
-LOGS_EVERY_S = 30.0
 EMPTY = Plan(proxies={}, statuses={}, problems=())
 
 
@@ -74,8 +74,6 @@ class Engine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.plans = 0
         self.plan_seconds = 0.0
-        self._stopping = False
-        """What goes away changes the fleet, and a new fleet must not start it again."""
 
     def _pod_engine(self, runner: Runner) -> PodEngine:
         return PodEngine(
@@ -84,7 +82,7 @@ class Engine:
             folder=self.state.folder,
             logs=self.state.logs,
             exits=self.state.exits,
-            environ=os.environ,
+            environ=inherited(os.environ),
             drain_s=self.settings.drain_ms / 1000,
         )
 
@@ -103,18 +101,18 @@ class Engine:
                 "signals": self._give_signals(),
                 "drains": self._give_drains(),
                 "keep": self._keep(),
-                "logs": self._rotate_logs(),
+                "logs": logs.keep_short(self._log_paths),
             }.items():
                 self._tasks[name] = tasks.create_task(part, name=name)
 
     async def stop(self) -> None:
         """End everything that was started, in good order: proxies drain first, then pods. `run` must be running."""
-        for name in ("plan", "pods wanted", "observe"):  # nothing may be wanted again while it goes
+        for name in ("plan", "pods wanted", "observe"):  # what goes away changes the fleet, and a new fleet must not start it again
             if name in self._tasks:
                 self._tasks[name].cancel()
-        self._stopping = True
         await self.proxies.stop_all(self.settings.drain_ms / 1000)
         await self.pods.stop_all()
+        self.state.tidy()
 
     async def fetch(self, cluster: str, target: str) -> bytes:
         """A look at the admin interface of a cluster's proxy. Raises ConnectionError."""
@@ -123,8 +121,6 @@ class Engine:
     async def _plan(self) -> None:
         await self._first_read()
         async for fleet in self.source.fleet.follow():
-            if self._stopping:
-                return
             running = self._adopted | self.proxies.states.get().keys()
             addresses = self.gateway_addresses.of(fleet, running)
             self.source.addresses.set(addresses)
@@ -144,7 +140,7 @@ class Engine:
             await self.source.ready.changed()
 
     def _options(self, cluster: str) -> Options:
-        return Options(settings=self.settings, access_log=str(self.state.logs / f"access-{cluster}.log"))
+        return Options(settings=self.settings, access_log=str(self._access_log(cluster)))
 
     def _proxy(self, fleet: Fleet, cluster: str) -> ProxySpec:
         paths = proxy_paths(self.state, cluster)
@@ -167,8 +163,6 @@ class Engine:
     async def _want_pods(self) -> None:
         await self._first_read()
         async for fleet in self.source.fleet.follow():
-            if self._stopping:
-                return
             self.pods.want(fleet.clusters)
 
     async def _give_endpoints(self) -> None:
@@ -235,12 +229,9 @@ class Engine:
             return Kept()
         return kept or Kept()
 
-    async def _rotate_logs(self) -> None:
-        while True:
-            await asyncio.sleep(LOGS_EVERY_S)
-            for path in (*self.proxies.log_paths(), *self.pods.log_paths()):
-                logs.rotate(path)
+    def _log_paths(self) -> tuple[Path, ...]:
+        access = (self._access_log(cluster) for cluster in self.plan.get().proxies)
+        return (*self.proxies.log_paths(), *self.pods.log_paths(), *access, self.state.logs / "flota.log")
 
-    def where(self) -> Mapping[str, str]:
-        """Paths that people may want to know."""
-        return {"state": str(self.state.root), "logs": str(self.state.logs)}
+    def _access_log(self, cluster: str) -> Path:
+        return self.state.logs / f"access-{cluster}.log"
