@@ -6,8 +6,10 @@ from pathlib import Path
 
 from flota.clock import Clock
 from flota.envoy.ads import AdsServer
+from flota.envoy.bootstrap import envoy_path
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
+from flota.envoy.module import choose
 from flota.envoy.options import Options
 from flota.envoy.protos import load
 from flota.envoy.wire import Ref
@@ -22,6 +24,7 @@ class Deliveries:
     def __init__(self, socket: Path, clock: Clock, settings: Settings, options: Callable[[str], Options]) -> None:
         """`options` tells what the encoding for the proxy of a cluster depends on."""
         self._protos = load()
+        self.scope_keys = choose(self._protos, envoy_path())
         self._options = options
         self._encoders: dict[str, Encoder] = {}
         self._clusters: frozenset[str] = frozenset()

@@ -140,7 +140,8 @@ class Engine:
             await self.source.ready.changed()
 
     def _options(self, cluster: str) -> Options:
-        return Options(settings=self.settings, access_log=str(self._access_log(cluster)))
+        keys = self.deliveries.scope_keys
+        return Options(settings=self.settings, way=keys.way, module=keys.module, access_log=str(self._access_log(cluster)))
 
     def _proxy(self, fleet: Fleet, cluster: str) -> ProxySpec:
         paths = proxy_paths(self.state, cluster)
