@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := src/flota/envoy/native
 
-.PHONY: native demo test check golden bench requirements clean conformance conformance-fast nightly cluster
+.PHONY: native demo test check golden bench nightly requirements clean
 
 demo: $(READY)
 	@$(BIN)/flota demo
@@ -21,6 +21,10 @@ check: $(READY)
 
 golden: $(READY)
 	$(BIN)/python -m pytest tests/golden --rewrite-golden
+
+# Everything that takes too long for each change.
+nightly: $(READY)
+	$(BIN)/python -m pytest --slow --timeout 900
 
 bench: $(READY)
 	$(BIN)/python -m bench
