@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import yaml
-from routing_fleets import GATEWAY, all_of, condition, plan_of, service, status_of, tls_secret
+from routing_fleets import GATEWAY, all_of, condition, fleet, plan_of, service, status_of, tls_secret
 
 from flota.fleet.signals import Signals
-from flota.plan import Forward, Mirror, PathMatch, Plan, Redirect, Respond, Retry, Rewrite, ValueMatch
+from flota.plan import Forward, Mirror, ObjectRef, PathMatch, Plan, Redirect, Respond, Retry, Rewrite, ValueMatch
+from flota.routing.reasons import explain_object
 
 TABLE = "http/127.0.0.10/80"
 APP = {"name": "app", "port": 8080}
@@ -403,6 +404,9 @@ def test_routes_that_carry_bytes() -> None:
     )  # fmt: skip
     assert chains(plan, "tcp/127.0.0.10/90") == {(): "t1"}, "the oldest has the connections"
     assert accepted(plan, "t2", "TCPRoute") == ("True", "Accepted")
+    told = {each: explain_object(fleet(), plan, ObjectRef("us", "TCPRoute", "default", each)) for each in ("t1", "t2")}
+    assert any("an older route has them (TCPRoute default/t1)" in each for each in told["t2"])
+    assert not any("older" in each for each in told["t1"])
     assert chains(plan, "udp/127.0.0.10/90") == {(): "u"}
     assert chains(plan, "tcp/127.0.0.10/443") == {
         (): None, ("x.org",): "s1", ("*.org",): "s2", ("*.example.com",): None, ("a.example.com",): "s1",

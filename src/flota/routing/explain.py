@@ -28,6 +28,7 @@ from flota.routing.paths import normalise, replace_prefix, split
 __all__ = ["Answer", "Candidate", "Request", "explain_request"]
 
 _SERVING = frozenset({"Healthy", "Suspect", "Unknown"})
+_GRPC = {404: "UNIMPLEMENTED", 503: "UNAVAILABLE"}
 _WELL_KNOWN = {"http": 80, "https": 443}
 
 
@@ -48,10 +49,12 @@ class Candidate(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """`status`: what the proxy itself answers, None when it forwards (or there is no HTTP answer: see `why`).
 
+    `grpc_status`: what the proxy answers a gRPC call; `status` is 200 then.
     `listener`, `chain`, `table`, `host`: how far the look-up came. `tiers`: those of the backend with the largest share.
     """
 
     status: int | None = None
+    grpc_status: str | None = None
     listener: str | None = None
     chain: str | None = None
     table: str | None = None
@@ -72,6 +75,15 @@ class Answer(Struct, frozen=True):
 
 def explain_request(proxy: ProxyPlan, request: Request) -> Answer:
     """Simulate the proxy."""
+    answer = _look(proxy, request)
+    if answer.status is None or not lookup.is_grpc(request):
+        return answer
+    # What the proxy itself answers to a gRPC call is a gRPC status, which HTTP carries as a success.
+    name = _GRPC.get(answer.status, "UNKNOWN")
+    return _with(answer, [*answer.why, f"as a gRPC call it gets {name} in place of {answer.status}"], status=200, grpc_status=name)
+
+
+def _look(proxy: ProxyPlan, request: Request) -> Answer:
     port = lookup.port_of(request)
     found = lookup.listeners(proxy.listeners.values(), request)
     if not found:

@@ -89,25 +89,28 @@ def entry(host: VirtualHost, request: Request) -> RouteEntry | None:
 
 
 class Seen(Struct, frozen=True):
-    """A request as matchers see it: path normalised, headers joined, the first of each query parameter."""
+    """A request as matchers see it: path normalised, all values of each header, the first of each query parameter."""
 
     path: str
     method: str
-    headers: dict[str, str]
-    query: dict[str, str]
+    headers: dict[str, tuple[str, ...]]
+    query: dict[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, request: Request) -> "Seen":
         """What matchers see of the request. `host` is the authority as it was sent."""
         path, query = split(request.path)
-        headers: dict[str, str] = {}
-        for name, value in (("host", request.authority), *request.headers):
+        headers: dict[str, tuple[str, ...]] = {"host": (request.authority,)}
+        for name, value in request.headers:
             lower = name.lower()
-            if lower == "host":
-                headers[lower] = request.authority
-            else:
-                headers[lower] = f"{headers[lower]},{value}" if lower in headers else value
+            if lower != "host":
+                headers[lower] = (*headers.get(lower, ()), value)
         return cls(normalise(path), request.method, headers, _first_of(query))
+
+
+def is_grpc(request: Request) -> bool:
+    """Whether it is a gRPC call."""
+    return _is_grpc(Seen.of(request))
 
 
 def takes(match: Match, seen: Seen) -> bool:
@@ -117,7 +120,7 @@ def takes(match: Match, seen: Seen) -> bool:
         and match.method in (None, seen.method)
         and all(_value(each, seen.headers) for each in match.headers)
         and all(_value(each, seen.query) for each in match.query)
-        and (not match.grpc or _is_grpc(seen.headers.get("content-type", "")))
+        and (not match.grpc or _is_grpc(seen))
     )
 
 
@@ -135,22 +138,24 @@ def _path(match: PathMatch, path: str) -> bool:
     return not prefix or path == prefix or path.startswith(prefix + "/")
 
 
-def _value(match: ValueMatch, held: Mapping[str, str]) -> bool:
-    value = held.get(match.name)
-    if value is None:
-        return False
-    return value == match.value if match.kind == "Exact" else re2.fullmatch(match.value, value) is not None
+def _value(match: ValueMatch, held: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether one of the values is the one asked for. Values of a header that is sent twice are not joined."""
+    values = held.get(match.name, ())
+    if match.kind == "Exact":
+        return match.value in values
+    return any(re2.fullmatch(match.value, value) is not None for value in values)
 
 
-def _first_of(query: str) -> dict[str, str]:
+def _first_of(query: str) -> dict[str, tuple[str, ...]]:
     """Query parameters as they were sent, escapes and all; of several with one name the first."""
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for pair in query.removeprefix("?").split("&"):
         name, _, value = pair.partition("=")
         if pair:
-            found.setdefault(name, value)
+            found.setdefault(name, (value,))
     return found
 
 
-def _is_grpc(content_type: str) -> bool:
-    return content_type == "application/grpc" or content_type.startswith("application/grpc+")
+def _is_grpc(seen: Seen) -> bool:
+    kind = next(iter(seen.headers.get("content-type", ())), "")
+    return kind == "application/grpc" or kind.startswith("application/grpc+")

@@ -1,14 +1,16 @@
 """Request paths as the proxy compares and changes them (RFC 3986 section 6.2.2; HTTPPathModifier)."""
 
 import re
+from urllib.parse import quote
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_ASCII = "".join(map(chr, range(33, 127)))
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 def split(target: str) -> tuple[str, str]:
-    """(path, query with its `?`) of a request target; a fragment is never sent."""
-    path, mark, query = target.partition("#")[0].partition("?")
+    """(path, query with its `?`) of a request target as clients send it: without a fragment, other than ASCII escaped."""
+    path, mark, query = quote(target.partition("#")[0], safe=_ASCII).partition("?")
     return path, mark + query
 
 
