@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_TIMEOUT_S = 10.0
+PATIENCE_S = 3.0
+"""A client that has no answer after so long gives up: the request failed."""
 
 
 class Sample(NamedTuple):
@@ -75,7 +76,7 @@ class Load:
         """Time counts from when the request was due: one that had to wait for us is as slow as the user finds it."""
         status, served_by = 0, ""
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 status, served_by = await self._exchange(client)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
             pass  # no answer: status 0 says so

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from flota.cli import client, up
+from flota.cli import client, place, up
 from flota.cli.demo.figures import shift
 from flota.cli.demo.load import Load, Target
 from flota.cli.demo.show import Show
@@ -34,23 +35,25 @@ def demo(seconds: float) -> int:
     with _interruptible():
         root = Path(tempfile.mkdtemp(prefix="flota-demo-"))
         folder = root / "shop"
+        started: list[subprocess.Popen[bytes]] = []
         lines: tuple[str, ...] = ()
         try:
-            code, lines = _demo(folder, max(seconds, SHORTEST_S))
+            code, lines = _demo(folder, max(seconds, SHORTEST_S), started)
         except KeyboardInterrupt:
             note("interrupted: stopping everything")
             code = 130
         finally:
-            cleaned = _clean(root, folder)
+            cleaned = _clean(root, folder, started)
     for line in lines:
         write(line)
     return code if cleaned else max(code, 1)
 
 
-def _demo(folder: Path, seconds: float) -> tuple[int, tuple[str, ...]]:
+def _demo(folder: Path, seconds: float, started: list[subprocess.Popen[bytes]]) -> tuple[int, tuple[str, ...]]:
     write(f"A fleet of two regions, {' and '.join(REGIONS.values())}, each with two pods, in {folder}.")
     write_example(folder)
-    status, settled = up.wait(folder, up.start(folder), _START_S, note)
+    started.append(up.start(folder))
+    status, settled = up.wait(folder, started[0], _START_S, note)
     if status is None or not settled:
         waiting = "; ".join(each.message for each in status.waiting) if status is not None else "no answer"
         raise Failure(f"the fleet is not up after {_START_S:g} s: {waiting}")
@@ -125,7 +128,8 @@ def _interruptible() -> Iterator[None]:
     """SIGTERM and a closed terminal end the demo as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        # Through SIGINT, which asyncio turns into a cancellation; an exception out of a handler would hit any task.
+        signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -135,13 +139,18 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _clean(root: Path, folder: Path) -> bool:
+def _clean(root: Path, folder: Path, started: list[subprocess.Popen[bytes]]) -> bool:
     """Stop and remove everything; whether that worked. A second Ctrl-C does not stop this: it would leave things running."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         if folder.is_dir():
             with contextlib.suppress(Failure, client.NotRunning):
                 perform("wake", folder, _status(folder))
+            for process in started:
+                # Interrupted so early that it does not hold the folder yet: it must not take it after we looked.
+                if place.holder(folder) is None and process.poll() is None:
+                    process.terminate()
+                    process.wait()
             up.down(folder, 30)
     except Failure as failure:
         note(f"error: {failure.message}; what is left is in {folder}")
