@@ -114,7 +114,8 @@ def _lives(pid: int) -> bool:
 
 def _stop_leftovers(folder: Path) -> tuple[str, ...]:
     """Proxies and pods outlive a Flota that was killed."""
-    if not (folder / ".flota").is_dir():
+    left = asyncio.run(_left_running(folder))
+    if not left:
         return ()
     from flota.app.run import stop_fleet
     from flota.settings import read
@@ -122,7 +123,15 @@ def _stop_leftovers(folder: Path) -> tuple[str, ...]:
     problem = asyncio.run(stop_fleet(folder, read()))
     if problem is not None:
         raise Failure(problem.message)
-    return ("what an earlier Flota had left running",)
+    return (f"what an earlier Flota had left running ({left} processes)",)
+
+
+async def _left_running(folder: Path) -> int:
+    from flota.local.process import Runner
+
+    state = place.states(folder)[0]
+    living, _ = Runner(state.processes, state.identity).adopt()
+    return len(living)
 
 
 def _status(folder: Path) -> FleetStatus | None:
