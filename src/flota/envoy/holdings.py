@@ -49,6 +49,8 @@ class Holdings:
     def __init__(self, type_url: TypeUrl) -> None:
         self.type_url = type_url
         self.wildcard = False
+        self.greeted = False
+        """Whether anything was sent on this stream, or an earlier one."""
         self.names: set[str] = set()
         self.held: dict[str, Resource] = {}
         """Acknowledged, and made by this process."""

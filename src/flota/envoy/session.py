@@ -80,6 +80,7 @@ class Session:
         if first:
             state.wildcard = request.type_url in WILDCARD_TYPES and not request.subscribe
             state.foreign.update(request.initial_versions)
+            state.greeted = bool(request.initial_versions)
             for name in request.initial_versions:
                 state.make_due(name)
         self._subscribe(state, request.subscribe, request.initial_versions)
@@ -179,6 +180,9 @@ class Session:
         responses = []
         for state in sorted(self._types.values(), key=_sending_order):
             flight = self._next(state, now) if state.due and self._window_open(state, now) else None
+            if flight is None and state.type_url in (CDS, LDS) and not state.greeted and not self._wanted(state.type_url):
+                # Envoy waits for a first answer, for clusters before it even asks for listeners: "nothing" is one too.
+                flight = self._take_off(state, {}, (), now)
             if flight is not None:
                 responses.append(delta_response(state.type_url, flight.nonce, flight.sent.values(), flight.removed))
         return responses
@@ -270,6 +274,7 @@ class Session:
         self._nonces += 1
         flight = Flight(nonce=str(self._nonces), sent=sent, removed=removed, at=now)
         state.flights[flight.nonce] = flight
+        state.greeted = True
         for name, one in flight.content().items():
             if one is not None and state.type_url == CDS:
                 self._refresh_endpoints(one)
