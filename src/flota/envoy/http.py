@@ -49,7 +49,8 @@ def _trust(hops: int) -> Fields:
         "xff_num_trusted_hops": hops,
         # Nobody is "internal": else a client on a private address could order retries and timeouts by x-envoy headers, and a POST
         # would be sent twice.
-        "internal_address_config": {},
+        # (An empty list of ranges would mean the private ones.)
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": wrapped(32)}]},
         "generate_request_id": wrapped(True),
         # Our own client is a proxy that gave the request its id.
         "preserve_external_request_id": hops > 0,

@@ -59,6 +59,18 @@ def header_changes(request: HeaderChanges | None = None, response: HeaderChanges
     return fields
 
 
+def one_after_other(first: HeaderChanges | None, second: HeaderChanges | None) -> HeaderChanges | None:
+    """Both changes as one."""
+    if first is None or second is None:
+        return first or second
+    undone = {name.lower() for name in (*second.remove, *(name for name, _ in second.set))}
+    return HeaderChanges(
+        set=tuple(pair for pair in first.set if pair[0].lower() not in undone) + second.set,
+        add=tuple(pair for pair in first.add if pair[0].lower() not in undone) + second.add,
+        remove=first.remove + second.remove,
+    )
+
+
 def host_header(changes: HeaderChanges | None) -> str | None:
     """The Host that a header filter sets, None where it doesn't."""
     if changes is None:

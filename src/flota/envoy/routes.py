@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from flota.envoy.matches import header_changes, host_header, route_match, share
+from flota.envoy.matches import header_changes, host_header, one_after_other, route_match, share
 from flota.envoy.protos import Protos
 from flota.envoy.retries import RetryBuilder, Variant, variants
 from flota.envoy.rewrites import redirect, rewritten_path
 from flota.envoy.values import Fields, ms, wrapped
 from flota.envoy.wire import CDS, Ref, field
-from flota.plan import Forward, Redirect, Respond, RouteEntry, VirtualHost, WeightedBackend
+from flota.plan import Forward, HeaderChanges, Redirect, Respond, RouteEntry, VirtualHost, WeightedBackend
 from flota.settings import Settings
 
 NO_BACKEND = "flota/no-backend"
@@ -49,8 +49,9 @@ class RouteBuilder:
 
     def routes(self, entry: RouteEntry, domain: str) -> list[Any]:
         """The Envoy routes of one entry."""
-        common = {"name": route_name(entry), **header_changes(entry.request_headers, entry.response_headers)}
         action = entry.action
+        rule = None if isinstance(action, Forward) and _per_backend(action) else entry.request_headers
+        common = {"name": route_name(entry), **header_changes(rule, entry.response_headers)}
         if isinstance(action, Redirect):
             match = route_match(entry.match, Variant("OFF"))
             return [self._route(match=match, redirect=redirect(action, entry.match.path, domain), **common)]
@@ -68,7 +69,7 @@ class RouteBuilder:
         ]
 
     def _forward(self, entry: RouteEntry, action: Forward) -> Fields:
-        fields = _destination(action.backends)
+        fields = _destination(action.backends, entry.request_headers)
         fields["cluster_not_found_response_code"] = "INTERNAL_SERVER_ERROR"
         fields["timeout"] = ms(self._timeout(entry, action))
         if entry.match.grpc:
@@ -97,18 +98,27 @@ class RouteBuilder:
         return 0 if entry.match.grpc else self._settings.request_timeout_ms
 
 
-def _destination(backends: tuple[WeightedBackend, ...]) -> Fields:
+def _per_backend(action: Forward) -> bool:
+    """Whether backends change request headers themselves. Envoy would do that before what the rule says, so then the rule's
+    changes go there too. (Answers pass the backend's changes first, as they should.)
+    """
+    return any(one.request_headers is not None for one in action.backends if one.weight > 0)
+
+
+def _destination(backends: tuple[WeightedBackend, ...], rule: HeaderChanges | None) -> Fields:
     shares = [one for one in backends if one.weight > 0]
-    if len(shares) == 1 and shares[0].request_headers is None and shares[0].response_headers is None:
-        return {"cluster": shares[0].backend or NO_BACKEND}
     if not shares:
         return {"cluster": NO_BACKEND}
-    return {"weighted_clusters": {"clusters": [_weighted(one) for one in shares]}}
+    if all(one.request_headers is None for one in shares):
+        rule = None
+        if len(shares) == 1 and shares[0].response_headers is None:
+            return {"cluster": shares[0].backend or NO_BACKEND}
+    return {"weighted_clusters": {"clusters": [_weighted(one, rule) for one in shares]}}
 
 
-def _weighted(one: WeightedBackend) -> Fields:
+def _weighted(one: WeightedBackend, rule: HeaderChanges | None) -> Fields:
     fields = {"name": one.backend or NO_BACKEND, "weight": wrapped(one.weight)}
-    fields |= header_changes(one.request_headers, one.response_headers)
+    fields |= header_changes(one_after_other(rule, one.request_headers), one.response_headers)
     host = host_header(one.request_headers)
     return fields if host is None else {**fields, "host_rewrite_literal": host}
 

@@ -17,6 +17,8 @@ from flota.envoy.scope_key import HEADER, KEYS, Way, key_of
 from flota.envoy.wire import RDS, SRDS, Ref, Resource, field, resource
 from flota.plan import RouteTable, VirtualHost
 
+OWN_HEADERS = ("x-envoy-external-address",)
+"""What Envoy adds to requests of its own accord and no backend has asked for; the client's address is in X-Forwarded-For."""
 SMALL, MEDIUM = 40, 400
 """Hosts up to which one or eight RouteConfigurations behind the 64 keys are enough: start-up of small fleets stays cheap, and a
 change costs Envoy 30 µs per host of its shard."""
@@ -65,9 +67,8 @@ class TableEncoder:
         self._builder = builder
         self._way = way
         self._scope = protos.message("envoy.config.route.v3.ScopedRouteConfiguration")
-        # Chains differ in nothing but their hosts here: a backend's header changes win over those of its rule.
         self._tail = protos.message("envoy.config.route.v3.RouteConfiguration")(
-            ignore_port_in_host_matching=True, request_headers_to_remove=[HEADER], most_specific_header_mutations_wins=True,
+            ignore_port_in_host_matching=True, request_headers_to_remove=[HEADER, *OWN_HEADERS]
         ).SerializeToString(deterministic=True)
         self._table: RouteTable | None = None
         self._hosts: dict[str, tuple[VirtualHost, EncodedHost]] = {}
