@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,12 +247,15 @@ def test_not_in_time(tmp_path: Path) -> None:
     assert flota("down", cwd=folder).code == 0
 
 
-def test_down_after_a_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state_kept", [True, False])
+def test_down_after_a_crash(tmp_path: Path, *, state_kept: bool) -> None:
     folder = tmp_path / "crashed"
     assert flota("init", str(folder)).code == 0
     assert flota("up", "-d", cwd=folder).code == 0
     found = status(folder)
     os.kill(found["flota"]["pid"], signal.SIGKILL)
+    if not state_kept:
+        shutil.rmtree(folder / ".flota")
     ran = flota("down", cwd=folder)
     assert (ran.code, "earlier Flota" in ran.out) == (0, True), ran
     left = [pid for each in found["pods"] for pid in each["pids"]] + [each["pid"] for each in found["proxies"]]

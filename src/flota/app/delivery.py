@@ -11,21 +11,30 @@ from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
 from flota.envoy.module import choose
 from flota.envoy.options import Options
-from flota.envoy.protos import load
+from flota.envoy.protos import Protos, load
 from flota.envoy.wire import Ref
 from flota.latest import Latest
 from flota.plan import Plan
 from flota.settings import Settings
 
 
+def proxy_options(protos: Protos, settings: Settings, logs: Path) -> Callable[[str], Options]:
+    """What the encoding for the proxy of a cluster depends on; decided once per start. `logs`: folder of the access logs."""
+    keys = choose(protos, envoy_path())
+    return lambda cluster: Options(settings, keys.way, keys.module, str(access_log(logs, cluster)))
+
+
+def access_log(logs: Path, cluster: str) -> Path:
+    """Where the proxy of a cluster writes its access log."""
+    return logs / f"access-{cluster}.log"
+
+
 class Deliveries:
     """Encodes what changed and hands it to the ADS server. `moves` wakes on every event of a proxy."""
 
-    def __init__(self, socket: Path, clock: Clock, settings: Settings, options: Callable[[str], Options]) -> None:
-        """`options` tells what the encoding for the proxy of a cluster depends on."""
+    def __init__(self, socket: Path, logs: Path, clock: Clock, settings: Settings) -> None:
         self._protos = load()
-        self.scope_keys = choose(self._protos, envoy_path())
-        self._options = options
+        self._options = proxy_options(self._protos, settings, logs)
         self._encoders: dict[str, Encoder] = {}
         self._clusters: frozenset[str] = frozenset()
         self.moves: Latest[object] = Latest(object())

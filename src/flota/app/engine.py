@@ -10,11 +10,10 @@ import os
 from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
-from flota.app.delivery import Deliveries
+from flota.app.delivery import Deliveries, access_log
 from flota.app.kept import Kept
 from flota.clock import Clock
 from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version
-from flota.envoy.options import Options
 from flota.fleet.drain import Drain
 from flota.fleet.fleet import Fleet
 from flota.fleet.problem import Problem
@@ -66,7 +65,7 @@ class Engine:
         self.gateway_addresses = GatewayAddresses(self._addresses)
         self.proxies = Proxies(state, runner, clock, adopted)
         self.pods = Pods(self._pod_engine(runner), state, self._addresses, adopted, ended)
-        self.deliveries = Deliveries(state.sockets / "ads", clock, settings, self._options)
+        self.deliveries = Deliveries(state.sockets / "ads", state.logs, clock, settings)
         self.observer = Observer(self.fetch, self.plan, self.signals, clock, settings)
         self._planner = Planner()
         self._adopted = frozenset(self.proxies.adopted())
@@ -138,10 +137,6 @@ class Engine:
         """Until the whole folder was read: before that nothing is planned, so that nothing that runs is taken away."""
         while not self.source.ready.get():
             await self.source.ready.changed()
-
-    def _options(self, cluster: str) -> Options:
-        keys = self.deliveries.scope_keys
-        return Options(settings=self.settings, way=keys.way, module=keys.module, access_log=str(self._access_log(cluster)))
 
     def _proxy(self, fleet: Fleet, cluster: str) -> ProxySpec:
         paths = proxy_paths(self.state, cluster)
@@ -231,8 +226,5 @@ class Engine:
         return kept or Kept()
 
     def _log_paths(self) -> tuple[Path, ...]:
-        access = (self._access_log(cluster) for cluster in self.plan.get().proxies)
+        access = (access_log(self.state.logs, cluster) for cluster in self.plan.get().proxies)
         return (*self.proxies.log_paths(), *self.pods.log_paths(), *access, self.state.logs / "flota.log")
-
-    def _access_log(self, cluster: str) -> Path:
-        return self.state.logs / f"access-{cluster}.log"

@@ -2,19 +2,24 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flota.app.kept import Kept
 from flota.app.origins import origins, refusals
+from flota.fleet.core import EndpointSlice
 from flota.fleet.fleet import Fleet
+from flota.fleet.meta import Key
 from flota.fleet.problem import Problem
 from flota.local.addresses import candidate
+from flota.local.endpoints import endpoint_slices
+from flota.local.podplan import Workload, pod_plan, workloads
+from flota.local.podstate import PodState
 from flota.local.state import StateFolder
 from flota.report.view import View
 from flota.routing.planner import Planner
-from flota.sources.assemble import Given
+from flota.sources.assemble import Given, Slices
 from flota.sources.folder import load_folder
 
 
@@ -27,17 +32,40 @@ def view_of_folder(folder: Path) -> View:
     now = datetime.now(UTC)
     drains = tuple(drain for drain in kept.drains if drain.until > now)
     loaded = load_folder(state.folder, kept.memory, now, Given(drains=drains, signals=kept.signals()))
-    addresses = _addresses(state, loaded.fleet)
-    fleet, problems = loaded.folder.fleet(Given(drains=drains, signals=kept.signals(), addresses=addresses))
+    slices, unfit = _pods(loaded.fleet)
+    given = Given(slices, drains, kept.signals(), _addresses(state, loaded.fleet))
+    fleet, problems = loaded.folder.fleet(given)
     return View(
         fleet=fleet,
         plan=Planner().plan(fleet),
         now=now,
-        problems=problems,
+        problems=(*problems, *(loaded.folder.located(problem) for problem in unfit)),
         refusals=refusals(problems),
         origin=origins(loaded.folder.table.where),
         ignored=loaded.ignored,
     )
+
+
+def _ready(workload: Workload) -> Iterator[PodState]:
+    """The pods of a workload as they are when all is well, at addresses that mean nothing. A Job's come and go."""
+    count = 0 if workload.job else 1 if workload.deployment is None else workload.deployment.replicas
+    for number in range(count):
+        plan = pod_plan(workload, str(number))
+        ports = tuple(port for container in plan.spec.containers for port in container.ports)
+        owner = (plan.owner_kind, plan.owner_name)
+        address = f"127.0.{number // 250 % 250}.{2 + number % 250}"
+        yield PodState(plan.cluster, plan.namespace, plan.name, owner, plan.labels, address, "Running", ready=True, ports=ports)
+
+
+def _pods(fleet: Fleet) -> tuple[Slices, tuple[Problem, ...]]:
+    """The endpoints there would be with every pod ready, and the workloads that can't run here."""
+    slices: dict[str, Mapping[Key, EndpointSlice]] = {}
+    problems: list[Problem] = []
+    for cluster in fleet.clusters.values():
+        found, bad = workloads(cluster)
+        slices[cluster.name] = endpoint_slices(cluster, [pod for workload in found for pod in _ready(workload)])
+        problems += bad
+    return slices, tuple(problems)
 
 
 def _state(folder: Path) -> StateFolder:

@@ -81,6 +81,7 @@ def pod_views(pods: Iterable[PodState]) -> tuple[PodView, ...]:
             reason=pod.message or pod.reason,
             restarts=pod.restarts,
             pids=pod.pids,
+            terminating=pod.terminating,
         )
         for pod in pods
     )

@@ -30,20 +30,20 @@ def documents(folder: Path, what: As, cluster: str | None) -> list[dict[str, obj
 
 
 def _proxies(folder: Path, view: View, cluster: str | None) -> Iterator[dict[str, object]]:
+    from flota.app.delivery import proxy_options
     from flota.cli.place import states
     from flota.envoy.encode import Encoder
-    from flota.envoy.options import Options
     from flota.envoy.protos import load
     from flota.envoy.wire import CDS, EDS, LDS, RDS, SDS, SRDS
     from flota.settings import read
 
-    protos, settings, logs = load(), read(), states(folder)[0].logs
+    protos = load()
+    options = proxy_options(protos, read(), states(folder)[0].logs)
     names = {"listeners": LDS, "scopes": SRDS, "routes": RDS, "clusters": CDS, "endpoints": EDS, "secrets": SDS}
     for name, proxy in view.plan.proxies.items():
         if cluster not in (None, name):
             continue
-        options = Options(settings=settings, access_log=str(logs / f"access-{name}.log"))
-        snapshot = Encoder(protos, options).snapshot(proxy)
+        snapshot = Encoder(protos, options(name)).snapshot(proxy)
         yield {
             "apiVersion": API_VERSION,
             "kind": "EnvoyResources",

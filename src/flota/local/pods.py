@@ -52,7 +52,11 @@ class Pods:
         self._refused: tuple[Problem, ...] = ()
         self._without_address: dict[PodKey, Problem] = {}
         self._lives: dict[PodKey, PodLife] = {}
+        self._strangers: set[str] = set()
+        """Processes of pods that nobody can explain, while they end."""
         self._wake = asyncio.Event()
+        self._looked: Latest[object] = Latest(object())
+        """Moves each time everything was looked at."""
         kept = state.load(_JOBS, dict[str, JobRecord])
         self._jobs: dict[str, JobRecord] = kept if isinstance(kept, dict) else {}
         self._job_problem = kept if isinstance(kept, Problem) else None
@@ -89,6 +93,7 @@ class Pods:
                 self._wake.clear()
                 again = self._reconcile(group)
                 self._publish()
+                self._looked.set(object())
                 delay = None if again is None else max(0.0, again - self._engine.clock.monotonic())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(delay):
@@ -98,8 +103,8 @@ class Pods:
         """End every pod in good order; returns when all are gone. `run` must be running."""
         self._closing = True
         self.want({})
-        while self._found or self._lives:
-            await self.states.changed()
+        while self._found or self._lives or self._strangers:
+            await self._looked.changed()
 
     def _reconcile(self, group: asyncio.TaskGroup) -> float | None:
         """Look at every workload once; returns when to look again at the latest (monotonic seconds)."""
@@ -182,11 +187,14 @@ class Pods:
             else:
                 self._found.pop(key)
                 for process in found.living.values():
+                    self._strangers.add(process.name)
                     group.create_task(self._end_stranger(process), name=f"stop of {process.name}")
 
     async def _end_stranger(self, process: Process) -> None:
         await process.stop(30.0)
         self._engine.runner.forget(process.name)
+        self._strangers.discard(process.name)
+        self._wake.set()
 
     def _begin(self, group: asyncio.TaskGroup, plan: PodPlan, ip: str, living: Mapping[str, Process], gone: Mapping[str, Exit]) -> None:
         empty = Sources({}, {})
