@@ -32,7 +32,7 @@ def view_of_folder(folder: Path) -> View:
     now = datetime.now(UTC)
     drains = tuple(drain for drain in kept.drains if drain.until > now)
     loaded = load_folder(state.folder, kept.memory, now, Given(drains=drains, signals=kept.signals()))
-    slices, unfit = _pods(loaded.fleet)
+    slices, unfit = _pods(loaded.fleet, state.identity)
     given = Given(slices, drains, kept.signals(), _addresses(state, loaded.fleet))
     fleet, problems = loaded.folder.fleet(given)
     return View(
@@ -46,24 +46,24 @@ def view_of_folder(folder: Path) -> View:
     )
 
 
-def _ready(workload: Workload) -> Iterator[PodState]:
-    """The pods of a workload as they are when all is well, at addresses that mean nothing. A Job's come and go."""
+def _ready(workload: Workload, identity: str) -> Iterator[PodState]:
+    """The pods of a workload as they are when all is well. A Job's come and go."""
     count = 0 if workload.job else 1 if workload.deployment is None else workload.deployment.replicas
     for number in range(count):
         plan = pod_plan(workload, str(number))
         ports = tuple(port for container in plan.spec.containers for port in container.ports)
         owner = (plan.owner_kind, plan.owner_name)
-        address = f"127.0.{number // 250 % 250}.{2 + number % 250}"
+        address = candidate(identity, "/".join(("pod", *plan.key)), 0)
         yield PodState(plan.cluster, plan.namespace, plan.name, owner, plan.labels, address, "Running", ready=True, ports=ports)
 
 
-def _pods(fleet: Fleet) -> tuple[Slices, tuple[Problem, ...]]:
+def _pods(fleet: Fleet, identity: str) -> tuple[Slices, tuple[Problem, ...]]:
     """The endpoints there would be with every pod ready, and the workloads that can't run here."""
     slices: dict[str, Mapping[Key, EndpointSlice]] = {}
     problems: list[Problem] = []
     for cluster in fleet.clusters.values():
         found, bad = workloads(cluster)
-        slices[cluster.name] = endpoint_slices(cluster, [pod for workload in found for pod in _ready(workload)])
+        slices[cluster.name] = endpoint_slices(cluster, [pod for workload in found for pod in _ready(workload, identity)])
         problems += bad
     return slices, tuple(problems)
 
