@@ -16,7 +16,8 @@ def engine() -> SimpleNamespace:
     deliveries = SimpleNamespace(acknowledgements=1, refusals=0, overdue=0, connected=lambda _: True)
     return SimpleNamespace(
         plan=Latest(EMPTY), planned=None, source=SimpleNamespace(problems=Latest(())), drains=Latest(()), plans=1, plan_seconds=0.1,
-        proxies=SimpleNamespace(states=Latest({})), deliveries=deliveries, signals=Latest(Signals()), pods=SimpleNamespace(states=Latest(())),
+        proxies=SimpleNamespace(states=Latest({})), deliveries=deliveries, signals=Latest(Signals()),
+        pods=SimpleNamespace(states=Latest(())),
     )
 
 
