@@ -31,11 +31,10 @@ def mixture(listener: Listener, backends: Mapping[str, Backend], endpoints: Mapp
     if name is None or len(shares) <= 1:
         return None
     first = backends[shares[0].backend or ""]
-    parts = [(one.weight, endpoints[backends[one.backend or ""].endpoints].tiers) for one in shares]
-    depth = max(len(tiers) for _, tiers in parts)
+    tiers_of = [endpoints[backends[one.backend or ""].endpoints].tiers for one in shares]
     tiers = tuple(
-        Tier(tuple(place for weight, own in parts if rank < len(own) for place in _weighed(own[rank], weight)))
-        for rank in range(depth)
+        Tier(tuple(place for one, own in zip(shares, tiers_of, strict=True) if rank < len(own) for place in _weighed(own[rank], one)))
+        for rank in range(max(map(len, tiers_of)))
     )
     label = "+".join(backends[one.backend or ""].label for one in shares)
     backend = msgspec.structs.replace(first, name=name, label=label, endpoints=name, strict_weights=True)
@@ -56,13 +55,16 @@ def _shares(chain: FilterChain) -> list[WeightedBackend]:
     return [one for one in chain.backends or () if one.backend is not None and one.weight > 0]
 
 
-def _weighed(tier: Tier, weight: int) -> list[Locality]:
-    """The places of a tier, with a backend's weight divided among them: by their own weights, or by their endpoints."""
+def _weighed(tier: Tier, share: WeightedBackend) -> list[Locality]:
+    """The places of a tier, with a backend's weight divided among them: by their own weights, or by their endpoints.
+
+    Places of two backends get different zones: Envoy would make one of what has the same name.
+    """
     places = [place for place in tier.localities if place.endpoints]
     own = [len(place.endpoints) if place.weight is None else place.weight for place in places]
     total = sum(own)
     return [
-        msgspec.structs.replace(place, weight=max(1, weight * SCALE * mine // total))
+        msgspec.structs.replace(place, weight=max(1, share.weight * SCALE * mine // total), zone=f"{place.zone} {share.backend}")
         for place, mine in zip(places, own, strict=True)
         if total and mine
     ]
