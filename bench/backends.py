@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ class _Server(asyncio.Protocol):
 async def _serve(addresses: list[str]) -> None:
     loop = asyncio.get_running_loop()
     for address in addresses:
-        await loop.create_server(lambda name=address.encode(): _Server(name), address, PORT)
+        await loop.create_server(functools.partial(_Server, address.encode()), address, PORT)
     print("ready", flush=True)
     await loop.create_future()
 

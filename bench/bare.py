@@ -49,7 +49,8 @@ class Bare:
     def endpoints(self, service: int, addresses: tuple[str, ...]) -> float:
         """Give a cluster these endpoints."""
         listed = [{"endpoint": {"address": _address(address, backends.PORT)}} for address in addresses]
-        assignment = {"@type": _V3 + "endpoint.v3.ClusterLoadAssignment", "cluster_name": f"s{service}", "endpoints": [{"lb_endpoints": listed}]}
+        type_url = _V3 + "endpoint.v3.ClusterLoadAssignment"
+        assignment = {"@type": type_url, "cluster_name": f"s{service}", "endpoints": [{"lb_endpoints": listed}]}
         return self._write(f"eds/s{service}.json", json.dumps({"resources": [assignment]}))
 
     def _write_routes(self) -> float:
@@ -76,7 +77,8 @@ def _address(address: str, port: int) -> dict[str, Any]:
 
 
 def _watched(root: Path, path: str) -> dict[str, Any]:
-    return {"path_config_source": {"path": f"{root}/{path}", "watched_directory": {"path": str((root / path).parent)}}, "resource_api_version": "V3"}
+    source = {"path": f"{root}/{path}", "watched_directory": {"path": str((root / path).parent)}}
+    return {"path_config_source": source, "resource_api_version": "V3"}
 
 
 def _cluster(root: Path, number: int) -> dict[str, Any]:

@@ -6,12 +6,13 @@ they are found again by the next one.
 
 import asyncio
 import contextlib
+import gc
 import os
 from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
 from flota.app.delivery import Deliveries, access_log
-from flota.app.kept import Kept
+from flota.app.kept import Keeper, Kept
 from flota.clock import Clock
 from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version
 from flota.fleet.drain import Drain
@@ -38,6 +39,10 @@ from flota.sources.source import FolderSource
 
 SAVE_EVERY_S = 1.0
 """What was learnt is kept on disk at most this often."""
+SAVE_SHARE = 50
+"""Keeping that took t seconds is followed by a pause of at least 50 t: a large fleet under change is not written again and again."""
+COLLECT = (20_000, 20, 20)
+"""Thresholds of the cyclic garbage collector: little here is cyclic, and reading a large folder allocates much."""
 EMPTY = Plan(proxies={}, statuses={}, problems=())
 
 
@@ -51,6 +56,7 @@ class Engine:
         self.problems: list[Problem] = []
         """What stands on disk and could not be used."""
         kept = self._kept()
+        self._keeper = Keeper(state)
         self.plan: Latest[Plan] = Latest(EMPTY)
         self.planned: Fleet | None = None
         """The fleet that `plan` is of; None before the first one was read."""
@@ -87,6 +93,7 @@ class Engine:
 
     async def run(self) -> None:
         """Until cancelled."""
+        gc.set_threshold(*COLLECT)
         async with asyncio.TaskGroup() as tasks:
             for name, part in {
                 "ads": self.deliveries.serve(),
@@ -100,6 +107,7 @@ class Engine:
                 "signals": self._give_signals(),
                 "drains": self._give_drains(),
                 "keep": self._keep(),
+                "memory": self._settle_memory(),
                 "logs": logs.keep_short(self._log_paths),
             }.items():
                 self._tasks[name] = tasks.create_task(part, name=name)
@@ -195,27 +203,37 @@ class Engine:
                 async with asyncio.timeout(wait):
                     await self.drains.changed()
 
+    async def _settle_memory(self) -> None:
+        """What the first plan was made of stays: the collector need not look at it again, which holds up changes by
+        200 ms each time with 5,000 routes. What of it is replaced is freed all the same, by its count of references.
+        """
+        await self.plan.changed()
+        gc.freeze()
+
     async def _keep(self) -> None:
         """Keep the last good state on disk, shortly after it changed."""
         await self._first_read()
         last: Kept | None = None
+        pause = SAVE_EVERY_S
         async for _ in self.source.fleet.follow():
-            await asyncio.sleep(SAVE_EVERY_S)
+            await asyncio.sleep(pause)
+            began = self.clock.monotonic()
             kept = self._worth_keeping()
             if kept != last:
-                self._save(kept)
+                # Not on the event loop, which has changes to carry out.
+                self._saved(await asyncio.to_thread(self._keeper.save, kept, began))
                 last = kept
+                pause = max(SAVE_EVERY_S, SAVE_SHARE * (self.clock.monotonic() - began))
 
     def keep_now(self) -> None:
         """Keep what must not be lost at once (a drain)."""
-        self._save(self._worth_keeping())
+        self._saved(self._keeper.save(self._worth_keeping(), self.clock.monotonic()))
 
     def _worth_keeping(self) -> Kept:
         learnt = sorted((cluster, label, ms) for (cluster, label), ms in self.signals.get().per_try.items())
         return Kept(self.source.memory(), self.drains.get(), tuple(learnt))
 
-    def _save(self, kept: Kept) -> None:
-        problem = self.state.save("kept", kept)
+    def _saved(self, problem: Problem | None) -> None:
         self.problems = [each for each in self.problems if each.kind != "State"] + ([problem] if problem else [])
 
     def _kept(self) -> Kept:

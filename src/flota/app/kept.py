@@ -1,9 +1,13 @@
 """What a later Flota goes on from; a document of the state folder (digest-checked, owner-only: it holds Secrets)."""
 
+import threading
+
 import msgspec
 
 from flota.fleet.drain import Drain
+from flota.fleet.problem import Problem
 from flota.fleet.signals import Signals
+from flota.local.state import StateFolder
 from flota.sources.memory import SourceMemory
 
 
@@ -18,3 +22,20 @@ class Kept(msgspec.Struct, frozen=True):
     def signals(self) -> Signals:
         """What was learnt, as a decision reads it."""
         return Signals(per_try={(cluster, label): ms for cluster, label, ms in self.per_try})
+
+
+class Keeper:
+    """Writes it, from any thread; an older state never replaces a newer one."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._as_of = float("-inf")
+
+    def save(self, kept: Kept, as_of: float) -> Problem | None:
+        """Keep what was true at `as_of` (monotonic seconds). Gives why it could not be kept."""
+        with self._lock:
+            if as_of < self._as_of:
+                return None
+            self._as_of = as_of
+            return self._state.save("kept", kept)

@@ -71,7 +71,7 @@ class TableEncoder:
             ignore_port_in_host_matching=True, request_headers_to_remove=[HEADER, *OWN_HEADERS]
         ).SerializeToString(deterministic=True)
         self._table: RouteTable | None = None
-        self._hosts: dict[str, tuple[VirtualHost, EncodedHost]] = {}
+        self._hosts: dict[str, EncodedHost] = {}
         self._shards: dict[int, dict[str, EncodedHost]] = {}
         self._count = 0
         self._made: EncodedTable | None = None
@@ -99,18 +99,16 @@ class TableEncoder:
     def _shards_of(self, table: RouteTable) -> int:
         if not self.sharded:
             return 1
-        return shard_count(len(table.hosts), sum(domain.startswith("*") for domain in table.hosts))
+        return shard_count(len(table.hosts), sum([domain[0] == "*" for domain in table.hosts]))  # a list, as it takes half the time
 
     def _renew(self, hosts: Mapping[str, VirtualHost]) -> tuple[set[str], set[str]]:
         """Domains whose bytes are new, and those that are gone."""
         changed = set()
-        for domain, host in hosts.items():
+        before = {} if self._table is None else self._table.hosts
+        for domain in [domain for domain, host in hosts.items() if before.get(domain) is not host]:
             known = self._hosts.get(domain)
-            if known is not None and known[0] is host:
-                continue
-            encoded = self._builder.host(host)
-            self._hosts[domain] = (host, encoded)
-            if known is None or known[1] != encoded:
+            encoded = self._hosts[domain] = self._builder.host(hosts[domain])
+            if known != encoded:
                 changed.add(domain)
         gone = self._hosts.keys() - hosts.keys() if len(self._hosts) != len(hosts) else set()
         for domain in gone:
@@ -126,7 +124,7 @@ class TableEncoder:
                 dirty.add(shard)
         for domain in changed:
             for shard in self._places(domain):
-                self._shards[shard][domain] = self._hosts[domain][1]
+                self._shards[shard][domain] = self._hosts[domain]
                 dirty.add(shard)
         return dirty
 

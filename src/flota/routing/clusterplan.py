@@ -256,8 +256,12 @@ def _patch(held: Mapping[ObjectRef, T], changes: Mapping[ObjectRef, T | None]) -
     differing = {key: value for key, value in changes.items() if held.get(key) != value}
     if not differing:
         return held
-    fresh = {key: value for key, value in held.items() if key not in differing}
-    fresh |= {key: value for key, value in differing.items() if value is not None}
+    fresh = dict(held)  # copied whole and then mended: with thousands of objects this is what a change costs
+    for key, value in differing.items():
+        if value is not None:
+            fresh[key] = value
+        else:
+            fresh.pop(key, None)
     return fresh
 
 

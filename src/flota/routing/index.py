@@ -29,15 +29,13 @@ class Index(Generic[T, G]):
         self._mapping = mapping
         touched: set[G] = set()
         added = 0
-        for key, value in mapping.items():
+        for key in [key for key, value in mapping.items() if old.get(key) is not value]:
             before = old.get(key)
-            if before is value:
-                continue
             if before is None:
                 added += 1
             else:
                 self._remove(key, before, touched)
-            self._add(key, value, touched)
+            self._add(key, mapping[key], touched)
         if len(old) + added > len(mapping):
             for key in old.keys() - mapping.keys():
                 self._remove(key, old[key], touched)

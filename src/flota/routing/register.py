@@ -65,11 +65,10 @@ class Register:
             before, now = getattr(old, field), getattr(new, field)
             if before is now:
                 continue
-            for key, route in now.items():
-                if before.get(key) is not route:
-                    ref = ObjectRef(new.name, kind, *key)
-                    self._index(ref, kind, route)
-                    dirty.add(ref)
+            for key in [key for key, route in now.items() if before.get(key) is not route]:
+                ref = ObjectRef(new.name, kind, *key)
+                self._index(ref, kind, now[key])
+                dirty.add(ref)
             for key in before.keys() - now.keys():
                 ref = ObjectRef(new.name, kind, *key)
                 self._unindex(ref)

@@ -4,6 +4,7 @@ What did not change stays the identical object, up to the fleet itself, so plann
 """
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import TypeVar, cast
 
 import msgspec
@@ -104,7 +105,7 @@ class Assembler:
                 continue
             held = self._scopes.get((cluster, name))
             if held is None or held[0] is not mapping:
-                held = self._scopes[cluster, name] = (mapping, frozenset(namespace for namespace, _ in mapping))
+                held = self._scopes[cluster, name] = (mapping, frozenset(map(itemgetter(0), mapping)))
             names |= held[1]
         known = self._namespaces.get(cluster, {})
         if {name for _, name in known} != names:

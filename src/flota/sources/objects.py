@@ -55,6 +55,8 @@ class _Entry(msgspec.Struct, eq=False):
     object: msgspec.Struct
     first_seen: datetime
     generation: int
+    kept: Remembered | None = None
+    """What a later start is to know of it, made once."""
 
 
 class _File(msgspec.Struct, eq=False):
@@ -116,8 +118,13 @@ class ObjectTable:
                 changed.setdefault(place, {})[each.namespace, each.name] = after.object if after else None
         self._dirty = held
         for place, news in changed.items():
-            merged = self._maps.get(place, {}) | news
-            self._maps[place] = {key: value for key, value in merged.items() if value is not None}
+            merged = dict(self._maps.get(place, {}))
+            for key, value in news.items():
+                if value is not None:
+                    merged[key] = value
+                else:
+                    merged.pop(key, None)
+            self._maps[place] = merged
         return bool(changed)
 
     def objects(self, cluster: str, collection: str) -> Objects:
@@ -154,10 +161,8 @@ class ObjectTable:
         return dict(Counter(f"{head.group}/{head.kind}".removeprefix("/") for head in heads))
 
     def memory(self) -> SourceMemory:
-        """What a later start must know to go on from here."""
-        return SourceMemory(
-            tuple(Remembered(*each, e.path, e.reading.text, e.first_seen, e.generation) for each, e in self._entries.items())
-        )
+        """What a later start must know to go on from here. Parts that did not change are the identical objects."""
+        return SourceMemory(tuple(entry.kept or _keep(each, entry) for each, entry in self._entries.items()))
 
     def _replace(self, path: str, file: _File | None) -> None:
         """Exchange a file's claims; one that it had before keeps its place in the order."""
@@ -213,7 +218,8 @@ class ObjectTable:
         if misplaced is None and owner.placed.reading.object is not None:
             entry = _admitted(entry, owner, now)
         if entry is not None:
-            entry.path = owner.path
+            if entry.path != owner.path:
+                entry.path, entry.kept = owner.path, None
             self._entries[each] = entry
         self._tell(each, _problems(each, claims, owner, misplaced, kept=entry is not None))
         return entry
@@ -275,6 +281,11 @@ def _admitted(entry: _Entry | None, claim: _Claim, now: datetime) -> _Entry:
         generation += 1
         news = _stamped(reading.object, entry.first_seen, generation)
     return _Entry(claim.path, reading, news, entry.first_seen, generation)
+
+
+def _keep(each: ObjectId, entry: _Entry) -> Remembered:
+    entry.kept = Remembered(*each, entry.path, entry.reading.text, entry.first_seen, entry.generation)
+    return entry.kept
 
 
 def _stamped(thing: msgspec.Struct, first_seen: datetime, generation: int) -> msgspec.Struct:

@@ -123,7 +123,7 @@ class Watch:
         """
         # It is the absence of events that is waited for: none could tell it.
         while (now := self._clock.monotonic()) - self._last < QUIET and now - self._first < LONGEST:  # noqa: ASYNC110
-            await asyncio.sleep(0 if work() else QUIET / 2)
+            await asyncio.sleep(0 if work() else max(0.0, QUIET - (self._clock.monotonic() - self._last)))
         over = now - self._last >= QUIET
         burst = Burst(
             frozenset(self._files), frozenset(self._touched), frozenset(self._dirty), self._everything, over
