@@ -74,6 +74,7 @@ class Engine:
         self.deliveries = Deliveries(state.sockets / "ads", state.logs, clock, settings)
         self.observer = Observer(self.fetch, self.plan, self.signals, clock, settings)
         self._planner = Planner()
+        self._envoy_version = envoy_version()
         self._adopted = frozenset(self.proxies.adopted())
         self.started = clock.now()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -152,7 +153,7 @@ class Engine:
         return ProxySpec(
             cluster=cluster,
             envoy=envoy_path(),
-            version=envoy_version(),
+            version=self._envoy_version,
             bootstrap=bootstrap(
                 cluster=cluster,
                 region=member.region,

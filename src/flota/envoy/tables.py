@@ -72,6 +72,7 @@ class TableEncoder:
         ).SerializeToString(deterministic=True)
         self._table: RouteTable | None = None
         self._hosts: dict[str, EncodedHost] = {}
+        self._wildcards: set[str] = set()
         self._shards: dict[int, dict[str, EncodedHost]] = {}
         self._count = 0
         self._made: EncodedTable | None = None
@@ -84,8 +85,8 @@ class TableEncoder:
         return self._made
 
     def _encode(self, table: RouteTable) -> EncodedTable:
-        count = self._shards_of(table)
         changed, gone = self._renew(table.hosts)
+        count = self._shards_of()
         before = self._made if count == self._count else None
         if before is None:
             self._count = count
@@ -96,10 +97,8 @@ class TableEncoder:
             return before
         return self._join(table, before, range(count) if before is None else sorted(dirty))
 
-    def _shards_of(self, table: RouteTable) -> int:
-        if not self.sharded:
-            return 1
-        return shard_count(len(table.hosts), sum([domain[0] == "*" for domain in table.hosts]))  # a list, as it takes half the time
+    def _shards_of(self) -> int:
+        return shard_count(len(self._hosts), len(self._wildcards)) if self.sharded else 1
 
     def _renew(self, hosts: Mapping[str, VirtualHost]) -> tuple[set[str], set[str]]:
         """Domains whose bytes are new, and those that are gone."""
@@ -110,9 +109,12 @@ class TableEncoder:
             encoded = self._hosts[domain] = self._builder.host(hosts[domain])
             if known != encoded:
                 changed.add(domain)
+            if domain.startswith("*"):
+                self._wildcards.add(domain)
         gone = self._hosts.keys() - hosts.keys() if len(self._hosts) != len(hosts) else set()
         for domain in gone:
             del self._hosts[domain]
+            self._wildcards.discard(domain)
         return changed, gone
 
     def _move(self, changed: Iterable[str], gone: Iterable[str]) -> set[int]:
