@@ -239,3 +239,27 @@ spec: {parentRefs: [{name: gw, sectionName: %s}], rules: [{backendRefs: [{name: 
 
 def test_nothing_is_wrong_with_a_healthy_fleet() -> None:
     assert plan_of(GATEWAY).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"defaultScope": "All"}, "defaultScope"),
+        ({"defaultScope": "None"}, None),
+        ({"allowedListeners": {"namespaces": {"from": "Same"}}}, "allowedListeners"),
+        ({"allowedListeners": {"namespaces": {"from": "None"}}}, None),
+    ],
+)
+def test_what_has_no_effect_yet_is_said(spec: dict[str, Any], told: str | None) -> None:
+    plan = plan_of(gateway(http(), **spec))
+    assert condition(status_of(plan, "Gateway", "gw"), "Programmed") == ("True", "Programmed")
+    assert [told in each.message for each in plan.problems if told] == ([True] if told else [])
+    assert bool(plan.problems) is bool(told)
+
+
+def test_an_unknown_tls_option_is_said_and_the_listener_served() -> None:
+    listener = https("tls")
+    listener["tls"]["options"] = {"example.com/min-version": "1.3"}
+    plan = plan_of(gateway(listener), more=[CERTIFICATE])
+    assert said(plan, "Programmed")["tls"][0] == "True"
+    assert [("example.com/min-version" in each.message, each.reason) for each in plan.problems] == [(True, "UnsupportedValue")]

@@ -407,6 +407,8 @@ def test_routes_that_carry_bytes() -> None:
     told = {each: explain_object(fleet(), plan, ObjectRef("us", "TCPRoute", "default", each)) for each in ("t1", "t2")}
     assert any("an older route has them (TCPRoute default/t1)" in each for each in told["t2"])
     assert not any("older" in each for each in told["t1"])
+    losers = [(each.name, each.reason) for each in plan.problems if each.reason == "Outdone"]
+    assert losers == [("t2", "Outdone")], "s2 has a name of its own, t2 has nothing"
     assert chains(plan, "udp/127.0.0.10/90") == {(): "u"}
     assert chains(plan, "tcp/127.0.0.10/443") == {
         (): None, ("x.org",): "s1", ("*.org",): "s2", ("*.example.com",): None, ("a.example.com",): "s1",

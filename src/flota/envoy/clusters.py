@@ -11,13 +11,12 @@ from flota.envoy.upstream import TransportBuilder, health_check, http_options
 from flota.envoy.values import ADS, Fields, ms, wrapped
 from flota.envoy.wire import CDS, EDS, SDS, Ref, Resource, resource
 from flota.plan import Backend
+from flota.plan.backends import PANIC_PERCENT
 
-CONNECT_TIMEOUT_MS = 250
 MANY = 100_000
 EJECT_MS = 4000
 
 COMMON: Fields = {
-    "connect_timeout": ms(CONNECT_TIMEOUT_MS),
     # What the plan takes out is out, even while it still passes checks.
     "ignore_health_on_host_removal": True,
     # The default of three retries at a time is the biggest cause of lost requests; the budget must exceed what is in flight at a kill.
@@ -45,6 +44,7 @@ class ClusterBuilder:
     def cluster(self, backend: Backend) -> Any:
         """envoy.config.cluster.v3.Cluster."""
         fields: Fields = {**COMMON, "name": backend.name, "alt_stat_name": backend.label, "type": "EDS"}
+        fields["connect_timeout"] = ms(backend.connect_timeout_ms)
         # Endpoints are named like the cluster, never shared: Envoy doesn't ask again for a name it has already subscribed to.
         fields["eds_cluster_config"] = {"eds_config": ADS}
         fields["per_connection_buffer_limit_bytes"] = self._buffer
@@ -77,7 +77,7 @@ def _load_balancing(backend: Backend) -> Fields:
         "update_merge_window": ms(0),  # the default holds changes of health back for a second
         # All endpoints of all tiers out: use them all rather than none. Below the default of 50 %, so that a dead region gets nothing
         # while another one serves.
-        "healthy_panic_threshold": {"value": 10.0},
+        "healthy_panic_threshold": {"value": float(PANIC_PERCENT)},
     }
     if backend.strict_weights:
         fields["locality_weighted_lb_config"] = {}

@@ -15,7 +15,7 @@ from flota.plan import Forward, HeaderChanges, Redirect, Respond, RouteEntry, Vi
 from flota.settings import Settings
 
 NO_BACKEND = "flota/no-backend"
-"""A cluster that never exists: its share of requests is answered 500 (HTTPRouteRule.backendRefs)."""
+"""A cluster that never exists: its share of requests is answered 500, or UNAVAILABLE of gRPC (HTTP- and GRPCRouteRule.backendRefs)."""
 
 
 class EncodedHost(msgspec.Struct, frozen=True):
@@ -70,7 +70,8 @@ class RouteBuilder:
 
     def _forward(self, entry: RouteEntry, action: Forward) -> Fields:
         fields = _destination(action.backends, entry.request_headers)
-        fields["cluster_not_found_response_code"] = "INTERNAL_SERVER_ERROR"
+        # To a gRPC client Envoy says 503 as UNAVAILABLE, and 500 as UNKNOWN, which would tell it not to try again.
+        fields["cluster_not_found_response_code"] = "SERVICE_UNAVAILABLE" if entry.match.grpc else "INTERNAL_SERVER_ERROR"
         fields["timeout"] = ms(self._timeout(entry, action))
         if entry.match.grpc:
             fields["max_stream_duration"] = {"grpc_timeout_header_max": ms(0)}  # the client's own grpc-timeout counts

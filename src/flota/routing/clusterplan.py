@@ -29,7 +29,7 @@ from flota.routing.hosts import HostTable
 from flota.routing.keys import Target
 from flota.routing.register import Changed, Register
 from flota.routing.routeplans import Piece, Surroundings
-from flota.routing.sockets import group, listener
+from flota.routing.sockets import Pieces, group, listener, outdone
 from flota.routing.stores import Stores
 
 T = TypeVar("T")
@@ -55,6 +55,8 @@ class ClusterPlanner:
         self._fronts: dict[FrontId, Front] = {}
         self._sockets: dict[str, tuple[Front, ...]] = {}
         self._listeners: Mapping[str, Listener] = {}
+        self._outdone: dict[str, dict[ObjectRef, str]] = {}
+        """By socket: routes that get none of its connections, and why."""
         self._tables: Mapping[str, RouteTable] = {}
         self._secrets: Mapping[str, Secret] = {}
         self._given: tuple[Mapping[str, Secret], Mapping[str, Secret]] | None = None
@@ -74,11 +76,11 @@ class ClusterPlanner:
         )
         news = self.register.plan(around, dirty)
         self._retable(news, rebuilt=bool(gateways))
-        self._resocket(news, rebuilt=bool(gateways))
+        judged = self._resocket(news, rebuilt=bool(gateways))
         self._stores.update(self._asks, moved | news.used, self.register.users)
         for ask in news.dropped:
             self._asks.forget(ask)
-        self._tell(old, news, gateways)
+        self._tell(old, news, gateways, judged)
         self._assemble()
 
     def _take_gateways(self, old: Cluster, fleet: Fleet) -> set[Key]:
@@ -156,7 +158,8 @@ class ClusterPlanner:
             if front.protocol == "HTTPS" and front.id != several[0].id and sockets & set(front.sockets)
         ]
 
-    def _resocket(self, news: Changed, *, rebuilt: bool) -> None:
+    def _resocket(self, news: Changed, *, rebuilt: bool) -> set[ObjectRef]:
+        """Plan sockets again. Gives routes that began or ceased to get no connections of one."""
         if rebuilt:
             self._sockets = group(self._fronts.values())
             touched = set(self._sockets)
@@ -171,14 +174,28 @@ class ClusterPlanner:
             fresh[name] = _same(fresh.get(name), new)
         if fresh.keys() != self._listeners.keys() or any(fresh[name] is not self._listeners[name] for name in fresh):
             self._listeners = fresh
+        return self._judge_losers(touched, pieces)
 
-    def _tell(self, old: Cluster, news: Changed, gateways: set[Key]) -> None:
+    def _judge_losers(self, sockets: set[str], pieces: Pieces) -> set[ObjectRef]:
+        before = self._outdone
+        after = {name: each for name, each in before.items() if name in self._sockets}
+        for name in sockets:
+            after[name] = outdone(self._listeners[name], self._sockets[name], pieces)
+        self._outdone = after
+        both = [(before.get(name, {}), after.get(name, {})) for name in before.keys() | after.keys()]
+        return {ref for old, new in both if old is not new for ref in old.keys() | new.keys() if old.get(ref) != new.get(ref)}
+
+    def _losses(self, ref: ObjectRef) -> tuple[Problem, ...]:
+        texts = dict.fromkeys(each[ref] for each in self._outdone.values() if ref in each)
+        return tuple(conditions.problem(ref, "Outdone", each) for each in texts)
+
+    def _tell(self, old: Cluster, news: Changed, gateways: set[Key], judged: set[ObjectRef]) -> None:
         statuses: dict[ObjectRef, Status | None] = {}
         problems: dict[ObjectRef, tuple[Problem, ...]] = {}
-        for ref in news.refs:
+        for ref in news.refs | judged:
             plan = self.register.plans.get(ref)
             statuses[ref] = plan.status if plan else None
-            problems[ref] = plan.problems if plan else ()
+            problems[ref] = (*plan.problems, *self._losses(ref)) if plan else ()
         counted = {(each.namespace, each.gateway) for each in news.counted}
         for key in gateways | counted:
             ref = ObjectRef(self._cluster.name, "Gateway", *key)

@@ -16,6 +16,7 @@ from flota.routing.listeners import (
     Fault,
     conflicts,
     hostname,
+    ignored,
     overlaps,
     supported_kinds,
     unsupported,
@@ -85,6 +86,7 @@ def _front(cluster: Cluster, gateway: Gateway, given: Addresses, claims: Claims,
     trouble = conditions.problems(ref, said)
     for each in listed:
         trouble += conditions.problems(ref, each.conditions, f"listener {each.id.listener}: ")
+    trouble += tuple(conditions.problem(ref, "UnsupportedValue", each) for each in ignored(gateway.spec))
     return GatewayFront(ref, meta.generation, usable, said, tuple(listed), trouble)
 
 

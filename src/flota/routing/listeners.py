@@ -106,6 +106,19 @@ def unsupported(listener: Listener, spec: GatewaySpec) -> Fault | None:
     return None
 
 
+def ignored(spec: GatewaySpec) -> tuple[str, ...]:
+    """Fields of a Gateway that ask for something and have no effect yet, each with why."""
+    said = []
+    if spec.default_scope == "All":
+        said.append("spec.defaultScope is not supported yet: routes have to name the Gateway in parentRefs")
+    allowed = spec.allowed_listeners
+    if allowed and allowed.namespaces.from_ != "None":
+        said.append("spec.allowedListeners is not supported yet: no ListenerSet takes part")
+    given = [(each.name, each.tls.options) for each in spec.listeners if each.tls and each.tls.options]
+    said += [f"listener {name}: tls.options has no option that Flota knows: {_list(sorted(options))}" for name, options in given]
+    return tuple(said)
+
+
 def _validates_clients(listener: Listener, spec: GatewaySpec) -> bool:
     frontend = spec.tls.frontend if spec.tls else None
     if frontend is None or (listener.tls and listener.tls.mode == "Passthrough"):

@@ -13,7 +13,7 @@ def explain_object(fleet: Fleet, plan: Plan, ref: ObjectRef) -> tuple[str, ...]:
     if isinstance(status, GatewayStatus):
         said = _gateway(status)
     elif isinstance(status, RouteStatus):
-        said = [*_route(status), *_outdone(plan, ref, status)]
+        said = list(_route(status))
     elif ref.kind in ("Service", "ServiceImport"):
         said = _backend(plan, ref)
     elif status is not None:
@@ -57,17 +57,6 @@ def _route(status: RouteStatus) -> Iterable[str]:
             yield f"{where}: {each.type} is {each.status} ({each.reason}): {each.message}."
     if status.tables:
         yield f"It is part of {', '.join(status.tables)}."
-
-
-def _outdone(plan: Plan, ref: ObjectRef, status: RouteStatus) -> Iterable[str]:
-    """Only one route can have the connections of a listener and server name: the oldest."""
-    if ref.kind in ("HTTPRoute", "GRPCRoute") or ref.cluster not in plan.proxies:
-        return
-    listeners = plan.proxies[ref.cluster].listeners
-    sources = [each.source for name in status.tables if name in listeners for each in listeners[name].chains if each.source]
-    if status.tables and not any((each.kind, each.namespace, each.name) == ref[1:] for each in sources):
-        others = sorted({f"{each.kind} {each.namespace}/{each.name}" for each in sources})
-        yield f"It gets no connections: an older route has them ({', '.join(others)})."
 
 
 def _backend(plan: Plan, ref: ObjectRef) -> Iterable[str]:

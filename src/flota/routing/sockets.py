@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from flota.plan import FilterChain, Listener
+from flota.plan import FilterChain, Listener, ObjectRef
 from flota.routing.fronts import Front, FrontId
 from flota.routing.hostnames import ANY, intersect, most_specific, specificity
 from flota.routing.routeplans import Piece
@@ -36,6 +36,20 @@ def listener(name: str, fronts: tuple[Front, ...], pieces: Pieces) -> Listener:
         chains=tuple(chains[each] for each in sorted(chains)),
         gateways=tuple(sorted({(front.id.namespace, front.id.gateway) for front in fronts})),
     )
+
+
+def outdone(socket: Listener, fronts: tuple[Front, ...], pieces: Pieces) -> dict[ObjectRef, str]:
+    """Routes attached to a socket that get none of its connections, and why: of several only one can have them."""
+    holders = {(each.source.kind, each.source.namespace, each.source.name) for each in socket.chains if each.source}
+    by_name = {each.server_names: each.source for each in socket.chains}
+    found: dict[ObjectRef, str] = {}
+    for front in fronts:
+        for piece in pieces.get(front.id, ()):
+            holder = by_name.get(_names(intersect(front.hostname, piece.hostname) or ANY))
+            if piece.source and holder and piece.ref[1:] not in holders:
+                who = f"{holder.kind} {holder.namespace}/{holder.name}"
+                found[piece.ref] = f"it gets no connections of listener {front.id.listener}: an older route has them ({who})"
+    return found
 
 
 def _chains(front: Front, fronts: tuple[Front, ...], pieces: tuple[Piece, ...]) -> Iterable[FilterChain]:
