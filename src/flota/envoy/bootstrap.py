@@ -11,8 +11,9 @@ ADS_CLUSTER = "flota-ads"
 LATENCY_EDGES = (10, 15, 25, 40, 60, 90, 140, 200, 300, 450, 700, 1000, 1500, 2500, 4000, 6000, 9000, 15000, 25000, 40000, 60000)
 """Upper edges of the latency histogram, milliseconds: limits for attempts are learnt from it."""
 MAX_CONNECTIONS = 50_000
-REGEX_PROGRAM_SIZE = 1000
-"""Envoy's default of 100 refuses useful patterns; RE2 stays linear whatever the size."""
+REGEX_PROGRAM_SIZE = 1_000_000
+"""Envoy's default of 100 refuses useful patterns. RE2 stays linear whatever the size, and refuses by itself what takes more than 8 MiB,
+here as in admission: so no pattern is admitted that Envoy then refuses."""
 
 OBSERVED = (
     "upstream_rq_time", "upstream_rq_total", "upstream_rq_retry", "upstream_rq_retry_success", "upstream_rq_retry_overflow",

@@ -16,29 +16,28 @@ from flota.plan import Listener, ProxyPlan, RouteTable
 
 
 class _Kept:
-    """Resources by name, each remade only when one of the objects it is made from is another one. Equal content stays the same object."""
+    """Resources by name, each remade only when what it is made from changed. Equal content stays the same object."""
 
     def __init__(self, make: Callable[..., Resource]) -> None:
         self._make = make
+        self._of: tuple[object, ...] = ()
         self._from: dict[str, tuple[object, ...]] = {}
         self._made: Mapping[str, Resource] = {}
 
-    def renew(self, sources: Mapping[str, tuple[object, ...]]) -> Mapping[str, Resource]:
-        """The very same mapping when nothing in it has changed."""
+    def renew(self, of: tuple[object, ...], sources: Callable[[], dict[str, tuple[object, ...]]]) -> Mapping[str, Resource]:
+        """The very same mapping when nothing in it has changed. `of`: the parts of the plan that `sources` looks at."""
+        if len(of) == len(self._of) and all(map(_same, of, self._of)):
+            return self._made
+        before, self._from, self._of = self._from, sources(), of
         made: dict[str, Resource] = {}
-        moved = len(sources) != len(self._made)
-        for name, parts in sources.items():
-            before, kept = self._from.get(name), self._made.get(name)
-            if kept is not None and before is not None and all(map(_same, before, parts)):
-                made[name] = kept
-                continue
-            one = self._make(*parts)
-            if kept is not None and kept.version == one.version and kept.needs == one.needs:
-                one = kept
-            else:
-                moved = True
-            made[name] = one
-        self._from = dict(sources)
+        moved = len(self._from) != len(self._made)
+        for name, parts in self._from.items():
+            kept = self._made.get(name)
+            if kept is None or before[name] != parts:  # compares objects by identity first
+                one = self._make(*parts)
+                if kept is None or kept.version != one.version or kept.needs != one.needs:
+                    kept, moved = one, True
+            made[name] = kept
         if moved:
             self._made = made
         return self._made
@@ -74,12 +73,15 @@ class Encoder:
         routes, scopes = self._encode_tables(plan.tables)
         links = {table.link.name: table.link for table in self._encoded}
         new: Snapshot = {
-            CDS: self._clusters.renew({name: (one,) for name, one in backends.items()}),
-            EDS: self._endpoints.renew({name: (one, endpoints[one.endpoints]) for name, one in backends.items()}),
-            SDS: self._secrets.renew({name: (one,) for name, one in plan.secrets.items()}),
+            CDS: self._clusters.renew((backends,), lambda: {name: (one,) for name, one in backends.items()}),
+            EDS: self._endpoints.renew(
+                (backends, endpoints), lambda: {name: (one, endpoints[one.endpoints]) for name, one in backends.items()}),
+            SDS: self._secrets.renew((plan.secrets,), lambda: {name: (one,) for name, one in plan.secrets.items()}),
             RDS: routes,
             SRDS: scopes,
-            LDS: self._listeners.renew({name: (one, *_tables_of(one, links)) for name, one in plan.listeners.items()}),
+            LDS: self._listeners.renew(
+                (plan.listeners, *links.values()),
+                lambda: {name: (one, *_tables_of(one, links)) for name, one in plan.listeners.items()}),
         }
         self._plan, self._snapshot = plan, new
         return new
