@@ -45,4 +45,4 @@ def readable(protos: Any, snapshot: Snapshot) -> dict[str, Any]:
             shown[kind] = sorted(resources)
         else:
             shown[kind] = {name: protos.to_dict(one.body) for name, one in sorted(resources.items())}
-    return dict(json.loads(json.dumps(shown)))
+    return dict(json.loads(json.dumps(shown, sort_keys=True)))  # maps come in no order
