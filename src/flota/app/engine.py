@@ -128,6 +128,7 @@ class Engine:
 
     async def _plan(self) -> None:
         await self._first_read()
+        await self._pods_adopted()
         async for fleet in self.source.fleet.follow():
             running = self._adopted | self.proxies.states.get().keys()
             addresses = self.gateway_addresses.of(fleet, running)
@@ -146,6 +147,23 @@ class Engine:
         """Until the whole folder was read: before that nothing is planned, so that nothing that runs is taken away."""
         while not self.source.ready.get():
             await self.source.ready.changed()
+
+    async def _pods_adopted(self) -> None:
+        """Until pods that run already are endpoints again: a plan without them would take them away for a moment."""
+        self.pods.want(self.source.fleet.get().clusters)
+        while not self.pods.looks.get():
+            await self.pods.looks.changed()
+        self._set_slices(self.source.fleet.get())
+        while not self._has_slices(self.source.fleet.get()):
+            await self.source.fleet.changed()
+
+    def _has_slices(self, fleet: Fleet) -> bool:
+        """Whether the fleet knows the endpoints that pods made."""
+        return all(
+            found.keys() <= fleet.clusters[name].endpoint_slices.keys()
+            for name, found in self.source.slices.get().items()
+            if name in fleet.clusters
+        )
 
     def _proxy(self, fleet: Fleet, cluster: str) -> ProxySpec:
         paths = proxy_paths(self.state, cluster)

@@ -43,6 +43,8 @@ class Pods:
         self.states: Latest[tuple[PodState, ...]] = Latest(())
         """All pods, by cluster, namespace and name; an unchanged pod is the same object."""
         self.problems: Latest[tuple[Problem, ...]] = Latest(())
+        self.looks: Latest[int] = Latest(0)
+        """How often everything was looked at since something is wanted: after the first look `states` has all pods that were adopted."""
         self._engine = engine
         self._state = state
         self._addresses = addresses
@@ -55,8 +57,6 @@ class Pods:
         self._strangers: set[str] = set()
         """Processes of pods that nobody can explain, while they end."""
         self._wake = asyncio.Event()
-        self._looked: Latest[object] = Latest(object())
-        """Moves each time everything was looked at."""
         kept = state.load(_JOBS, dict[str, JobRecord])
         self._jobs: dict[str, JobRecord] = kept if isinstance(kept, dict) else {}
         self._job_problem = kept if isinstance(kept, Problem) else None
@@ -93,7 +93,8 @@ class Pods:
                 self._wake.clear()
                 again = self._reconcile(group)
                 self._publish()
-                self._looked.set(object())
+                if self._wanted is not None:
+                    self.looks.set(self.looks.get() + 1)
                 delay = None if again is None else max(0.0, again - self._engine.clock.monotonic())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(delay):
@@ -104,7 +105,7 @@ class Pods:
         self._closing = True
         self.want({})
         while self._found or self._lives or self._strangers:
-            await self._looked.changed()
+            await self.looks.changed()
 
     def _reconcile(self, group: asyncio.TaskGroup) -> float | None:
         """Look at every workload once; returns when to look again at the latest (monotonic seconds)."""
