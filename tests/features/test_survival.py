@@ -1,6 +1,7 @@
 """A dead control plane costs nothing, and every trouble has a visible reason (real Flota, real Envoy, real requests)."""
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -105,3 +106,19 @@ def test_a_taken_port_is_told_and_the_others_serve(tmp_path: Path) -> None:
         rows = [row for row in fleet.status()["gateways"] if row["cluster"] == "us"]
         assert [row["programmed"] for row in rows] == [False]
         assert fleet.status()["problems"], "a refused socket is a problem"
+
+
+def test_pods_are_adopted_under_load_and_keep_their_pids(tmp_path: Path) -> None:
+    with Fleet(tmp_path / "shop") as fleet:
+        for name in ("us", "eu"):
+            shutil.rmtree(fleet.folder / name)
+        (fleet.folder / "fleet.yaml").unlink()
+        fleet.flota("init", str(fleet.folder))
+        fleet.flota("up", "-d")
+        before = {pod["name"]: pod["pids"] for pod in fleet.status()["pods"]}
+        load = Load(fleet.address("us"))
+        kill(fleet.pid())
+        fleet.flota("up", "-d")
+        counts = load.stop()
+        assert counts.keys() == {"200"}, counts
+        assert {pod["name"]: pod["pids"] for pod in fleet.status()["pods"]} == before
