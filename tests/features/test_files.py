@@ -232,6 +232,18 @@ async def test_the_cluster_set_is_followed(root: Path) -> None:
         assert shop.problems() == []
 
 
+async def test_a_cluster_set_that_is_gone_takes_no_cluster_down(root: Path) -> None:
+    (root / "us/a.yaml").write_text(service("a"))
+    async with following(root) as shop:
+        (root / "fleet.yaml").unlink()
+        await shop.until(lambda: [reason for reason, _ in shop.problems()] == ["NoClusterSet"])
+        assert set(shop.source.fleet.get().clusters) == {"us", "eu"}
+        (root / "us/a.yaml").write_text(service("a", 81))
+        await shop.until(lambda: shop.ports() == {"a": 81})
+        (root / "fleet.yaml").write_text(FLEET.replace("  - {name: eu, region: eu-west}\n", ""))
+        await shop.until(lambda: set(shop.source.fleet.get().clusters) == {"us"} and shop.problems() == [])
+
+
 async def test_a_clusters_folder_that_is_moved_away_keeps_its_objects_until_it_is_back(root: Path) -> None:
     (root / "us/a.yaml").write_text(service("a"))
     async with following(root) as shop:

@@ -69,7 +69,7 @@ FLAWED = [
     (b"a: 1\n---\nb", 1, "no apiVersion"),
     (b"---\n- a\n", 2, "must be a Kubernetes object"),
     (b"apiVersion: v1\nkind: List\nitems: []\n", 1, "write each of its items"),
-    (b"apiVersion: v1\nkind: Service\nmetadata: {name: 5}\n", 1, "no metadata.name"),
+    (b"apiVersion: v1\nkind: Service\nmetadata: {name: 5}\n", 1, "metadata.name is not a string but 5"),
     (b"apiVersion: v1\nkind: Service\nmetadata: {name: ''}\n", 1, "no metadata.name"),
     (b"\n---\n# c\na: \xff\n", 4, "0xff is not UTF-8"),
     (b"\n---\na: \x07\n", 3, "0x07 is not allowed"),
@@ -170,3 +170,17 @@ def test_foreign_kinds_are_ignored() -> None:
     placed = reading_of(b"apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: x}\nspec: {any: thing}\n").documents[0]
     assert placed.reading.ignored
     assert placed.reading.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("metadata: {name: y}", "metadata.name is not a string but true; write it in quotes"),
+        ("metadata: {name: 80}", "metadata.name is not a string but 80; write it in quotes"),
+        ("metadata: {}", "has no metadata.name"),
+    ],
+)
+def test_a_name_that_is_no_string_is_told_as_what_it_is(head: str, told: str) -> None:
+    flaw = reading_of(f"apiVersion: v1\nkind: Service\n{head}\n".encode()).flaw
+    assert flaw
+    assert told in flaw.message

@@ -12,11 +12,11 @@ SOCKET_NAME = "flota.sock"
 
 
 def fleet_folder(folder: Path) -> Path:
-    """The folder, resolved. Raises Failure when there is no fleet in it."""
+    """The folder, resolved. Raises Failure when there is no fleet in it, nor one that runs although its fleet.yaml is gone."""
     resolved = folder.resolve()
     if not resolved.is_dir():
         raise Failure(f"there is no folder {folder}; name the fleet's folder with -C DIR, or make one with `flota init {folder}`")
-    if not (resolved / "fleet.yaml").exists():
+    if not (resolved / "fleet.yaml").exists() and holder(resolved) is None:
         raise Failure(f"there is no fleet.yaml in {resolved}; name the fleet's folder with -C DIR, or make one with `flota init DIR`")
     return resolved
 

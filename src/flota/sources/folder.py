@@ -125,7 +125,8 @@ class Folder:
         """Put what was read into effect. The folders that have to be listed now, since the ClusterSet names them newly."""
         self.table.settle(now, hold=hold)
         before = self.tops()
-        cluster_set = self._cluster_set()
+        # A fleet.yaml that is missing (a slip, or an editor between two steps) may not take down every cluster.
+        cluster_set = self._cluster_set() or self._set
         if cluster_set is not self._set:
             self._set = cluster_set
             self.layout = layout_of(cluster_set)
@@ -177,6 +178,9 @@ class Folder:
 
     def _folder_problems(self) -> Iterable[Problem]:
         found = self.table.objects(TOP, "ClusterSet")
+        if self._set is not None and not found:
+            message = "there is no ClusterSet any more at the top of the folder; the last one stays in force: put it back, or `flota down`"
+            yield Problem(None, "ClusterSet", "", self.layout.name, "NoClusterSet", message)
         for _, name in sorted(found):
             if name != self.layout.name:
                 message = f"there is a ClusterSet already, {self.layout.name}, which stays; a folder is one fleet: remove one"

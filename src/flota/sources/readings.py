@@ -1,5 +1,6 @@
 """What a file says: its documents parsed, identified and admitted, each only once for the same bytes. Pure."""
 
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -139,8 +140,8 @@ def _head(value: Value, line: int) -> Head | Flaw:
         return Flaw(line, 1, "a document must be a Kubernetes object: a mapping with apiVersion, kind and metadata.name")
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    missing = [what for what, given in (("apiVersion", value.get("apiVersion")), ("kind", value.get("kind")),
-                                        ("metadata.name", name)) if not isinstance(given, str) or not given]
+    heads = {"apiVersion": value.get("apiVersion"), "kind": value.get("kind"), "metadata.name": name}
+    missing = {what: given for what, given in heads.items() if not isinstance(given, str) or not given}
     if missing:
         return Flaw(line, 1, _missing(missing, value))
     group, slash, _ = value["apiVersion"].partition("/")
@@ -152,8 +153,11 @@ def _head(value: Value, line: int) -> Head | Flaw:
     return Head(group, value["kind"], namespace if isinstance(namespace, str) and namespace else "default", str(name))
 
 
-def _missing(missing: list[str], value: dict[str, Value]) -> str:
+def _missing(missing: Mapping[str, object], value: dict[str, Value]) -> str:
     kind = str(value.get("kind", ""))
     if kind.endswith("List") and "items" in value:
         return f"a {kind} is not an object; write each of its items as a document of its own, with a line `---` between them"
+    odd = next((what for what, given in missing.items() if isinstance(given, bool | int | float)), None)
+    if odd:  # YAML 1.1 as kubectl reads it: y, no and on are booleans, 1e3 is a number
+        return f"{odd} is not a string but {json.dumps(missing[odd])}; write it in quotes"
     return f"the document has no {' and no '.join(missing)} (each must be a non-empty string); add it, or remove the document"
