@@ -1,6 +1,7 @@
 """The delta protocol against a model of a proxy: any order of changes, answers, refusals and reconnects."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -35,6 +36,7 @@ class Proxy:
     def __init__(self, bad: Callable[[TypeUrl, Resource], bool] = lambda _t, _r: False, *, tells: bool = True) -> None:
         self.bad = bad
         self.tells = tells
+        self.why = "no good"
         self.has: dict[TypeUrl, dict[str, Resource]] = {t: {} for t in (CDS, EDS, SRDS, RDS, LDS)}
         self.known: dict[TypeUrl, dict[str, str]] = {t: {} for t in self.has}
         self.names: dict[TypeUrl, set[str]] = {EDS: set(), RDS: set()}
@@ -78,7 +80,7 @@ class Proxy:
                 self.known[type_url].pop(name, None)
             self.known[type_url].update({one.name: one.version for one in good})
         self.follow()
-        error = None if not bad else f"Error: {', '.join(bad)}: no good" if self.tells else "Proto constraint validation failed"
+        error = None if not bad else f"Error: {', '.join(bad)}: {self.why}" if self.tells else "Proto constraint validation failed"
         self.tell(Request(type_url, nonce=message.nonce, error=error))
         self.pump()
 
@@ -295,6 +297,42 @@ def test_a_refused_version_is_not_sent_again_even_after_reconnecting_until_it_ch
     proxy.settle()
     assert proxy.has[LDS]["l2"] is better
     assert proxy.session.refused() == {}
+
+
+def test_a_port_that_is_taken_is_asked_for_again_until_it_is_free() -> None:
+    wanted, taken = make(LDS, "l2", "on a port"), True
+    proxy = Proxy(lambda _t, one: one is wanted and taken)
+    proxy.why = "cannot bind '127.0.0.1:80': Address already in use"
+    proxy.publish({**FIRST, LDS: {"l1": L1, "l2": wanted}})
+    tries: list[float] = []
+    while len(tries) < 6:
+        proxy.pump()
+        while proxy.queue:
+            proxy.take()
+            if proxy.got[-1] == (LDS, ["l2"], []):
+                tries.append(proxy.now)
+        assert proxy.session.wake_at is not None
+        proxy.now = max(proxy.now, proxy.session.wake_at)
+    waits = [round(after - before) for before, after in pairwise(tries)]
+    assert waits == [1, 2, 4, 8, 15], "it must not become a flood"
+    assert proxy.session.refused() == {(LDS, "l2"): wanted.version}
+    taken = False
+    proxy.settle()
+    assert proxy.has[LDS]["l2"] is wanted
+    assert proxy.session.refused() == {}
+
+
+def test_what_was_refused_is_judged_again_when_it_had_gone_in_between() -> None:
+    wanted, bad = make(LDS, "l2", "odd"), True
+    proxy = Proxy(lambda _t, one: one is wanted and bad)
+    proxy.publish({**FIRST, LDS: {"l1": L1, "l2": wanted}})
+    proxy.settle()
+    proxy.publish(FIRST)
+    proxy.settle()
+    bad = False
+    proxy.publish({**FIRST, LDS: {"l1": L1, "l2": wanted}})
+    proxy.settle()
+    assert proxy.has[LDS]["l2"] is wanted
 
 
 def test_a_name_that_does_not_exist_is_answered_at_once_and_once() -> None:

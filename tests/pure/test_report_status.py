@@ -9,6 +9,7 @@ from report_views import NOW, fleet, origin_of, pod, seen, view, with_proxy
 from flota.fleet.drain import Drain
 from flota.fleet.problem import Problem
 from flota.fleet.signals import Signals
+from flota.plan import Plan
 from flota.report.services import EndpointRow
 from flota.report.status import FleetStatus, status
 from flota.report.view import PodView, ProxyView, Seen
@@ -264,3 +265,9 @@ endpoints: [{addresses: ["::1"]}]
     found = status(seen(view(fleet(us=extra)), "us", {"[::1]:9000": Seen("Dead", "refused")}))
     row = next(each for each in found.services if each.cluster == "us" and each.imported)
     assert EndpointRow(cluster="us", address="::1", port=9000, state="Dead", cause="refused") in row.endpoints
+
+
+def test_a_fault_of_an_export_is_one_problem() -> None:
+    export = ("us", "ServiceExport", "default", "shop", "NoService")
+    (told,) = status(view(problems=(Problem(*export, "add the Service"),), plan=Plan({}, {}, (Problem(*export, "gone"),)))).problems
+    assert told.message == "add the Service"

@@ -6,7 +6,8 @@ Source: Envoy's xDS protocol, "Incremental xDS" and "Eventual consistency consid
   are warm, so an acknowledged cluster is one that can take requests.
 - Nobody waits for a stranger: waiting is per resource, ends after `needs_timeout`, and a late answer for a type only
   slows further responses of this type down, it doesn't stop them.
-- A refused version is not sent again on this stream; a response is split until the resource that is meant stands alone.
+- A refused version is not sent again on this stream, unless it may heal by itself (see `again`); a response is split until
+  the resource that is meant stands alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from flota.envoy import suspects
+from flota.envoy.again import Again
 from flota.envoy.events import Ack, Event, Overdue, Refusal
 from flota.envoy.holdings import RANK, WILDCARD_TYPES, Alarm, Due, Flight, Holdings
 from flota.envoy.ordering import Ordering
@@ -45,6 +47,7 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._types: dict[TypeUrl, Holdings] = {}
         self._alarm = Alarm()
+        self._again = Again()
         self._ordering = Ordering(self._types, self._alarm, opened, needs_timeout)
         self._remembered = remembered or {}
         self._nonces = 0
@@ -65,6 +68,9 @@ class Session:
         gone = [name for name in old if name not in new]
         for name in gone:
             self._ordering.arrived((type_url, name))
+            self._again.accepted((type_url, name))
+            if state is not None:
+                state.refused.pop(name, None)  # should it be wanted again, it is judged again
         if state is not None:
             for name in (*names, *gone):
                 if state.subscribes(name):
@@ -135,12 +141,13 @@ class Session:
         if error is None:
             self._accepted(state, flight, now)
         else:
-            self._refused(state, flight, newest, error)
+            self._refused(state, flight, newest, error.strip(), now)
 
     def _accepted(self, state: Holdings, flight: Flight, now: float) -> None:
         for name, one in flight.content().items():
             self._ordering.uncount(state.held.pop(name, None))
             state.foreign.pop(name, None)
+            self._again.accepted((state.type_url, name))
             if one is not None and state.subscribes(name):
                 state.held[name] = one
                 state.refused.pop(name, None)
@@ -151,13 +158,14 @@ class Session:
         versions = {name: None if one is None else one.version for name, one in flight.content().items()}
         self._events.append(Ack(self.proxy, state.type_url, versions, now - flight.at))
 
-    def _refused(self, state: Holdings, flight: Flight, names: list[str], error: str) -> None:
+    def _refused(self, state: Holdings, flight: Flight, names: list[str], error: str, now: float) -> None:
         for one in flight.sent.values():
             self._ordering.uncount(one)
         content = flight.content()
         if len(content) == 1:
             for name, one in flight.sent.items():
                 state.refused[name] = one.version
+                self._again.refused((state.type_url, name), error, now)
                 if name in state.held and not state.leaving(name):
                     self._ordering.arrived((state.type_url, name))
                 self._events.append(Refusal(self.proxy, state.type_url, name, one.version, error))
@@ -177,6 +185,7 @@ class Session:
         if self._snapshot is None:
             return []
         self._adopt()
+        self._try_again(now)
         responses = []
         for state in sorted(self._types.values(), key=_sending_order):
             flight = self._next(state, now) if state.due and self._window_open(state, now) else None
@@ -216,6 +225,15 @@ class Session:
                 self._ordering.arrived((state.type_url, name))
             if same:
                 self._events.append(Ack(self.proxy, state.type_url, {n: wanted[n].version for n in same}, 0.0))
+
+    def _try_again(self, now: float) -> None:
+        for type_url, name in self._again.due(now, self._alarm):
+            state, one = self._types[type_url], self._wanted(type_url).get(name)
+            if one is None or state.refused.get(name) != one.version:
+                self._again.accepted((type_url, name))
+            elif name not in state.flying:
+                state.forced.add(name)
+                state.make_due(name)
 
     def _window_open(self, state: Holdings, now: float) -> bool:
         """One response in flight per type, so that newer content can gather; more only if an answer is late.

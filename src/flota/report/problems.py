@@ -24,7 +24,10 @@ class ProblemRow(Row, frozen=True, kw_only=True):
 def problem_rows(view: View) -> tuple[ProblemRow, ...]:
     """Refused objects, bad conditions, what the proxies refuse, and what does not run. Empty on a healthy fleet."""
     rows: dict[tuple[str | None, str, str, str, str, str], ProblemRow] = {}
-    for each in (*view.problems, *view.plan.problems, *_of_proxies(view), *_of_pods(view)):
+    # Of exports the sources tell what is wrong, as they make the imports; the plan's conditions say the same in other words.
+    exports = {_subject(each) for each in view.problems if each.kind == "ServiceExport"}
+    planned = [each for each in view.plan.problems if _subject(each) not in exports]
+    for each in (*view.problems, *planned, *_of_proxies(view), *_of_pods(view)):
         row = _row(view, each)
         rows.setdefault((row.cluster, row.kind, row.namespace, row.name, row.reason, row.message), row)
     return tuple(sorted(rows.values(), key=_order))
@@ -50,6 +53,10 @@ def _row(view: View, problem: Problem) -> ProblemRow:
         file=file,
         line=line,
     )
+
+
+def _subject(problem: Problem) -> tuple[str | None, str, str, str]:
+    return problem.cluster, problem.kind, problem.namespace, problem.name
 
 
 def _order(row: ProblemRow) -> tuple[str, str, int, str, str, str]:
