@@ -30,6 +30,8 @@ class Found(Struct, frozen=True):
     endpoints: Endpoints
     secrets: tuple[Secret, ...]
     replay: Replay
+    rtt_ms: int = 0
+    """To the farthest place in use."""
 
 
 class Missing(Struct, frozen=True):
@@ -124,8 +126,9 @@ class Asks:
         if isinstance(found, Missing):
             return Answer(None, reason=found.reason, message=found.message)
         seen = (self._cluster, found.backend.label)
+        limit = self._signals.per_try.get(seen)
         return Answer(
-            found.backend.name, found.replay, self._signals.per_try.get(seen), seen in self._signals.sick
+            found.backend.name, found.replay, limit and _reaching(limit, found.rtt_ms), seen in self._signals.sick
         )
 
     def _heard(self, signals: Signals) -> set[Ask]:
@@ -142,6 +145,12 @@ class Asks:
         for label in labels:
             heard |= self._by_label.get(label, set())
         return heard
+
+
+def _reaching(limit_ms: int, rtt_ms: int) -> int:
+    """The learnt limit of an attempt (three times what is usual, mostly of the nearest tier), such that an attempt that has
+    to travel has at least half of it left for its answer."""
+    return max(limit_ms, rtt_ms + limit_ms // 2)
 
 
 def _discard(index: defaultdict[K, set[Ask]], key: K, ask: Ask) -> None:

@@ -30,6 +30,8 @@ class Resolved(Struct, frozen=True):
     endpoints: Endpoints
     secrets: tuple[Secret, ...]
     policy: Effective
+    rtt_ms: int = 0
+    """Round trip to the farthest place in use, as far as distances are known."""
 
 
 Outcome = Resolved | Unresolved
@@ -73,6 +75,7 @@ def _same(old: Outcome, new: Outcome) -> Outcome:
         endpoints=old.endpoints if old.endpoints == new.endpoints else new.endpoints,
         secrets=old.secrets if old.secrets == new.secrets else new.secrets,
         policy=new.policy,
+        rtt_ms=new.rtt_ms,
     )
 
 
@@ -140,7 +143,7 @@ def _assemble(
         strict_weights=ranking.weighted,
         connect_timeout_ms=max(CONNECT_MS, ceil(3 * farthest)),
     )
-    return Resolved(_named(backend), endpoints, secrets, policy)
+    return Resolved(_named(backend), endpoints, secrets, policy, ceil(farthest))
 
 
 def _permitted(found: tuple[Locality, ...], policy: Effective) -> tuple[Locality, ...]:
