@@ -41,6 +41,8 @@ class ProxyWatch:
         """True when the proxy had traffic lately, so that its endpoints deserve a look."""
         if body != self._last:
             self._last, self._moved_at = body, now
+        elif now - self._moved_at >= QUIET_S:
+            return False  # longer than any judgement waits for: nothing to learn, and reading the figures is what idling costs
         for label, sample in counters(body.decode()).items():
             self.learners.setdefault(label, Learner()).step(now, sample)
         return now - self._moved_at < QUIET_S

@@ -117,6 +117,10 @@ class Folder:
         """Whether the file was read before."""
         return path in self._stamps
 
+    def size(self) -> int:
+        """How many manifests there are."""
+        return len(self._stamps)
+
     def clusters_of(self, path: str) -> tuple[str, ...]:
         """Whose objects the file holds; the top's for a file there, nobody's outside the clusters' folders."""
         return self.layout.clusters_of(path) if "/" in path else (TOP,)

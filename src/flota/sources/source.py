@@ -28,6 +28,8 @@ HOLD = 1.0
 """Seconds that a deletion waits at most for the rest of a burst: the object may turn up in another file."""
 SWEEP = 30.0
 """Seconds between two looks at everything; finds what the kernel does not tell (network file systems)."""
+SWEPT_AT_ONCE = 1000
+"""With more files than this a look at everything comes less often, so that it costs no more."""
 POLL = 1.0
 """The same where the kernel has no watches left."""
 SETTLED = 0.2
@@ -113,7 +115,9 @@ class FolderSource:
         self._streaming = not burst.over
 
     def _every(self) -> float:
-        return SWEEP if self._watch.limit is None and self._watch.covers(TOP) else POLL
+        if self._watch.limit is None and self._watch.covers(TOP):
+            return SWEEP * max(1.0, self.folder.size() / SWEPT_AT_ONCE)
+        return POLL
 
     def _list(self, folder: str, *, patient: bool = False) -> None:
         self._jobs[f"{folder}/"] = self._list_job(folder, patient=patient)
