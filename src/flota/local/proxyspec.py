@@ -12,6 +12,9 @@ from flota.local.state import StateFolder, disk_problem, write_private
 
 _VALIDATE_LIMIT = 30.0
 
+_FLUSH_MS = 1000
+"""Who follows an access log does not want to wait for Envoy's default of ten seconds."""
+
 
 class ProxySpec(msgspec.Struct, frozen=True, kw_only=True):
     """The Envoy wanted for a cluster. A change of version, bootstrap or concurrency is a hot restart."""
@@ -103,6 +106,7 @@ def argv(spec: ProxySpec, state: StateFolder, bootstrap: Path, epoch: int) -> tu
         "--socket-mode": "600",
         "--concurrency": spec.concurrency,
         "--log-level": spec.log_level,
+        "--file-flush-interval-msec": _FLUSH_MS,
         "--drain-time-s": spec.drain_s,
         "--parent-shutdown-time-s": spec.drain_s + spec.drain_s // 2 + 1,
     }
