@@ -103,8 +103,50 @@ envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="serviceimport/default/sho
     assert counters(text) == {"serviceimport/default/shop/80": Counters(12, 2, 1, ((10.0, 7), (math.inf, 10)))}
 
 
-def host(total: int, answered: int, active: int) -> HostSample:
-    return HostSample("shop", "127.0.0.1:80", active, total, answered, "Healthy", "")
+SHOP = ("shop", "127.0.0.1:80")
+
+
+def host(total: int, answered: int, active: int, failed: int = 0) -> HostSample:
+    return HostSample("shop", "127.0.0.1:80", active, total, answered, "Healthy", "", answered - failed)
+
+
+def stuck_watch() -> HangWatch:
+    watch = HangWatch()
+    for at, sample in ((0, host(10, 10, 0)), (0.5, host(21, 10, 11)), (1.6, host(40, 10, 30))):
+        watch.step(at, [sample], {"shop": 250})
+    return watch
+
+
+def test_a_process_that_leaves_many_requests_without_an_answer_is_stuck_until_it_gives_a_good_one():
+    watch = stuck_watch()
+    assert watch.stuck == {SHOP}
+    watch.step(20, [host(40, 40, 1, failed=30)], {"shop": 250})
+    assert watch.stuck == {SHOP}, "given up by the proxy, not answered"
+    watch.step(20.5, [host(40, 41, 1, failed=30)], {"shop": 250})
+    assert watch.stuck == set()
+
+
+def test_a_stuck_process_without_requests_is_tried_again_after_a_while():
+    watch = stuck_watch()
+    watch.step(2, [host(40, 40, 0, failed=30)], {"shop": 250})
+    watch.step(5, [host(40, 40, 0, failed=30)], {"shop": 250})
+    assert watch.stuck == {SHOP}
+    watch.step(6.1, [host(40, 40, 0, failed=30)], {"shop": 250})
+    assert watch.stuck == set()
+
+
+def test_what_waits_no_longer_than_is_usual_there_is_not_stuck():
+    watch = HangWatch()
+    for at, sample in ((0, host(10, 10, 0)), (0.5, host(21, 10, 11)), (5.5, host(40, 10, 30))):
+        watch.step(at, [sample], {"shop": 6000})
+    assert watch.stuck == set()
+
+
+def test_a_few_slow_requests_do_not_make_a_process_stuck():
+    watch = HangWatch()
+    for at in (0.5, 1.6, 3.0):
+        watch.step(at, [host(15, 10, 5)], {"shop": 250})
+    assert watch.stuck == set()
 
 
 def test_a_request_sent_after_the_last_answer_that_stays_open_is_a_hang():
@@ -112,8 +154,9 @@ def test_a_request_sent_after_the_last_answer_that_stays_open_is_a_hang():
     limits = {"shop": 250}
     assert watch.step(0, [host(10, 10, 0)], limits) == set()
     assert watch.step(0.5, [host(11, 10, 1)], limits) == set()
-    assert watch.step(1.0, [host(12, 10, 2)], limits) == set()
-    assert watch.step(1.3, [host(12, 10, 2)], limits) == {("shop", "127.0.0.1:80")}
+    assert watch.step(0.9, [host(12, 10, 2)], limits) == set()
+    assert watch.step(1.1, [host(12, 10, 2)], limits) == {SHOP}
+    assert watch.stuck == set()
 
 
 def test_an_open_stream_that_was_answered_is_no_hang():

@@ -88,20 +88,30 @@ class Observer:
         while True:
             began = self._clock.monotonic()
             busy = await self._look(watch)
-            took = self._clock.monotonic() - began
-            await asyncio.sleep(max(self._every if busy else QUIET_EVERY_S, COST_SHARE * took))
+            looked = self._clock.monotonic()
+            pause = max(self._every if busy else QUIET_EVERY_S, COST_SHARE * (looked - began))
+            if busy:  # hangs want a closer look than the learner, which counts in its own steps
+                await asyncio.sleep(pause / 2)
+                await self._look_at_hosts(watch)
+            await asyncio.sleep(max(0.0, looked + pause - self._clock.monotonic()))
 
     async def _look(self, watch: ProxyWatch) -> bool:
         try:
             busy = watch.take_counters(self._clock.monotonic(), await self._fetch(watch.cluster, COUNTERS))
-            if busy:
-                samples = list(hosts(await self._fetch(watch.cluster, HOSTS)))
-                suspects = watch.take_hosts(self._clock.monotonic(), samples)
-                await self._judge(watch.cluster, suspects)
-        except (ConnectionError, msgspec.DecodeError):
+        except ConnectionError:
             return False  # a proxy that does not answer is its runner's business; the next look tells
+        if busy:
+            await self._look_at_hosts(watch)
         self._publish()
         return busy
+
+    async def _look_at_hosts(self, watch: ProxyWatch) -> None:
+        try:
+            samples = list(hosts(await self._fetch(watch.cluster, HOSTS)))
+        except (ConnectionError, msgspec.DecodeError):
+            return
+        await self._judge(watch.cluster, watch.take_hosts(self._clock.monotonic(), samples))
+        self._publish()
 
     async def _judge(self, cluster: str, suspects: set[tuple[str, str]]) -> None:
         """Probe those under suspicion; who does not answer is dead."""
@@ -140,11 +150,20 @@ class Observer:
         signals = Signals(
             per_try={(cluster, label): learner.per_try_ms for cluster, label, learner in learners if learner.per_try_ms is not None},
             sick=frozenset((cluster, label) for cluster, label, learner in learners if learner.sick),
-            dead={place: reason for place, (_, reason) in self._dead.items()},
+            dead=self._stuck() | {place: reason for place, (_, reason) in self._dead.items()},
             suspect=now.suspect,
         )
         if signals != now:
             self._signals.set(signals)
+
+    def _stuck(self) -> dict[tuple[str, str], str]:
+        """Endpoints that are of no use, though their process lives: (cluster, address) → why."""
+        found: dict[tuple[str, str], str] = {}
+        for watch in self._proxies.values():
+            if stuck := watch.hang_watch.stuck:
+                places = _places(self._plan.get(), watch.cluster)
+                found |= {(places[key][1], key[1]): "takes requests and answers none of them" for key in stuck if key in places}
+        return found
 
 
 def _places(plan: Plan, cluster: str) -> dict[tuple[str, str], tuple[Backend, str]]:

@@ -79,6 +79,8 @@ class HostSample(Struct, frozen=True):
     """Requests that got response headers or an error."""
     state: State
     cause: str
+    succeeded: int = 0
+    """Those of them that were no errors."""
 
 
 class _Stat(Struct):
@@ -143,6 +145,7 @@ def _host(label: str, socket: _Socket, host: _Host) -> HostSample:
         answered=stats.get("rq_success", 0) + stats.get("rq_error", 0),
         state=state,
         cause=cause,
+        succeeded=stats.get("rq_success", 0),
     )
 
 
