@@ -235,3 +235,15 @@ def test_the_tail_starts_where_told_and_on_a_whole_line(tmp_path: Path) -> None:
     assert logs.tail(path, 4, limit=10) == ("new two",)
     assert logs.tail(path, 400) == ("old", "new one", "new two"), "the log was cut since"
     assert logs.tail(tmp_path / "none") == ()
+
+
+def test_the_newest_logs_of_gone_pods_are_kept(tmp_path: Path) -> None:
+    for number in range(5):
+        for name in (f"pod-us-default-p{number}-c.log", f"pod-us-default-p{number}-c.log.1"):
+            (tmp_path / name).write_text("said\n")
+            os.utime(tmp_path / name, (number, number))
+    (tmp_path / "proxy-us.log").write_text("")
+    logs.prune(tmp_path, {tmp_path / "pod-us-default-p0-c.log"}, kept=2)
+    left = {path.name for path in tmp_path.glob("*.log")}
+    assert left == {"proxy-us.log", *(f"pod-us-default-p{number}-c.log" for number in (0, 3, 4))}
+    assert len(list(tmp_path.glob("*.log.1"))) == 3

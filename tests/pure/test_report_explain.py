@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from msgspec.structs import replace
-from report_views import NOW, fleet, origin_of, seen, view, with_proxy
+from report_views import NOW, fleet, origin_of, pod, seen, view, with_proxy
 
 from flota.fleet.drain import Drain
 from flota.fleet.problem import Problem
@@ -262,3 +262,19 @@ def test_what_the_proxy_finds_is_a_reason() -> None:
     found = explain_request(dead, AskedRequest("http://127.0.0.10:8080/", "us"))
     assert isinstance(found, RequestExplanation)
     assert found.why[-1] == "the proxy finds 1 of 2 endpoints in us dead: connection refused"
+
+
+def test_a_workload_is_explained_by_its_pods() -> None:
+    manifest = """
+---
+kind: Deployment
+metadata: {name: app}
+spec:
+  selector: {matchLabels: {app: app}}
+  template: {metadata: {labels: {app: app}}, spec: {containers: [{name: a, command: [a]}]}}
+"""
+    pods = (pod("app-0", owner="Deployment/app"), pod("app-1", owner="Deployment/app", ready=False, reason="exit code 3"), pod("shop-0"))
+    found = explain_object(view(fleet(us=manifest), pods=pods), Asked("Deployment", "app"))
+    assert isinstance(found, ObjectExplanation)
+    said = found.objects[0].why
+    assert said == ("Pod app-0 at 127.1.2.3 is ready.", "Pod app-1 at 127.1.2.3 is not ready (Running): exit code 3.")

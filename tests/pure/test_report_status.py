@@ -209,6 +209,9 @@ def test_pods_hold_up_and_are_problems_once_they_fail() -> None:
     (problem,) = failing.problems
     assert (problem.kind, problem.name, problem.reason) == ("Deployment", "shop", "PodNotReady")
     assert "exit code 3" in problem.message
+    same = Problem("us", "Pod", "default", "shop-1", "Error", "exit code 3")
+    told = status(view(pods=(pod("shop-1", ready=False, reason="exit code 3", restarts=2),), problems=(same,))).problems
+    assert [(each.kind, each.name) for each in told] == [("Deployment", "shop")], "one problem for one fault"
 
 
 def test_missing_parent_and_unresolved_backend() -> None:

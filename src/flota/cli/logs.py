@@ -13,12 +13,16 @@ _TAIL_BYTES = 64 << 10
 
 def log_files(folder: Path, name: str | None) -> list[Path]:
     """The logs whose name has `name` in it, by name; all without one. Raises Failure when there is none."""
-    found = [path for root in ("logs", "proxies") for path in sorted((folder / ".flota" / root).rglob("*.log"))]
-    chosen = [path for path in found if name is None or name in label(folder, path)]
+    chosen = _found(folder, name)
     if not chosen:
-        known = ", ".join(label(folder, path) for path in found) or "none: nothing was started here yet"
+        known = ", ".join(label(folder, path) for path in _found(folder, None)) or "none: nothing was started here yet"
         raise Failure(f"there is no log of that name; there are: {known}" if name else f"there are no logs in {folder}")
     return chosen
+
+
+def _found(folder: Path, name: str | None) -> list[Path]:
+    every = [path for root in ("logs", "proxies") for path in sorted((folder / ".flota" / root).rglob("*.log"))]
+    return [path for path in every if name is None or name in label(folder, path)]
 
 
 def label(folder: Path, path: Path) -> str:
@@ -38,7 +42,7 @@ def show(folder: Path, name: str | None, lines: int, *, follow: bool) -> None:
             write(f"{label(folder, path)} | {line}" if many else line)
     while follow:
         time.sleep(_POLL_S)
-        for path in log_files(folder, name):
+        for path in _found(folder, name):
             for line in _added(path, ends):
                 write(f"{label(folder, path)} | {line}")
 
@@ -47,9 +51,12 @@ def _added(path: Path, ends: dict[Path, int]) -> Iterator[str]:
     """Whole lines written since the last look; a log that was cut starts anew."""
     size, start = _size(path), ends.get(path, 0)
     start = 0 if size < start else start
-    with path.open("rb") as file:
-        file.seek(start)
-        chunk = file.read(size - start)
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            chunk = file.read(size - start)
+    except FileNotFoundError:  # its pod went, and so may its log
+        return
     whole = chunk.rfind(b"\n") + 1
     ends[path] = start + whole
     yield from chunk[:whole].decode("utf-8", "replace").splitlines()

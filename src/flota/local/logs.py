@@ -1,14 +1,18 @@
 """Log files of detached writers: bounded in size, and read from the end."""
 
 import asyncio
+import contextlib
+import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 LIMIT = 10 << 20
 """A log is cut when it is longer than this, in bytes."""
 KEPT = 2
 """So many older parts are kept: `NAME.1` is the newest."""
+GONE_KEPT = 20
+"""So many logs of containers whose pod is gone are kept."""
 
 _CHUNK = 1 << 20
 
@@ -34,6 +38,22 @@ def tail(path: Path, start: int = 0, limit: int = 64 << 10) -> tuple[str, ...]:
         return ()
     lines = text.splitlines()
     return tuple(lines[1:] if begin > start and len(lines) > 1 else lines)
+
+
+def prune(folder: Path, living: Collection[Path], kept: int = GONE_KEPT) -> None:
+    """Remove the oldest logs of pods that are gone: what a pod said last is wanted after its end, but not for ever."""
+    dated = sorted(((_age(path), path) for path in folder.glob("pod-*.log") if path not in living), reverse=True)
+    for _, path in dated[kept:]:
+        for part in (path, *folder.glob(f"{glob.escape(path.name)}.*")):
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def rotate(path: Path, limit: int = LIMIT, kept: int = KEPT) -> bool:

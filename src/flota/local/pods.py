@@ -10,6 +10,7 @@ from msgspec import structs
 from flota.fleet.fleet import Cluster
 from flota.fleet.problem import Problem
 from flota.latest import Latest
+from flota.local import logs
 from flota.local.addresses import Addresses
 from flota.local.adoption import Found, PodKey, explain, found_pods
 from flota.local.container import Engine
@@ -226,10 +227,8 @@ class Pods:
     def _drop(self, life: PodLife) -> None:
         self._lives.pop(life.plan.key, None)
         self._forget(life.plan)
-        for container in life.containers if life.terminating else ():
-            for path in container.log.parent.glob(f"{container.log.name}*"):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        if life.terminating:
+            logs.prune(self._engine.logs, frozenset(self.log_paths()))
 
     def _forget(self, plan: PodPlan) -> None:
         self._addresses.release(_owner(plan))

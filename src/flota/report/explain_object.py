@@ -1,5 +1,6 @@
 """`flota explain KIND/NAME`: what was decided about an object and why."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -88,11 +89,25 @@ def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> Obj
         line=origin.line if origin is not None else None,
         addresses=status.addresses if isinstance(status, GatewayStatus) else (),
         conditions=conditions,
-        why=tuple(dict.fromkeys((*reasons(view.fleet, view.plan, ref), *said))),
+        why=tuple(dict.fromkeys((*reasons(view.fleet, view.plan, ref), *said, *_pods(view, ref)))),
         endpoints=_endpoints(view, ref),
         tiers=_tiers(view, ref),
         problems=mine,
     )
+
+
+def _pods(view: View, ref: ObjectRef) -> Iterator[str]:
+    """How the pods of a workload are."""
+    if ref.kind not in ("Deployment", "Job", "Pod"):
+        return
+    here = [pod for pod in view.pods if (pod.cluster, pod.namespace) == (ref.cluster, ref.namespace)]
+    mine = [pod for pod in here if pod.owner == f"{ref.kind}/{ref.name}"]
+    if not mine:
+        yield "It has no pods on this machine."
+    for pod in mine:
+        state = "ready" if pod.ready else "stopping" if pod.terminating else f"not ready ({pod.phase})"
+        where = f" at {pod.address}" if pod.address else ""
+        yield f"Pod {pod.name}{where} is {state}{f': {pod.reason}' if pod.reason else ''}."
 
 
 def _delivery(view: View, ref: ObjectRef) -> Delivery | None:

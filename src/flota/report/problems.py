@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from flota.fleet.problem import Problem
 from flota.plan import ObjectRef, ProxyPlan, RouteStatus
 from flota.report.shape import Row
-from flota.report.view import ProxyView, View
+from flota.report.view import PodView, ProxyView, View
 
 
 class ProblemRow(Row, frozen=True, kw_only=True):
@@ -27,7 +27,9 @@ def problem_rows(view: View) -> tuple[ProblemRow, ...]:
     # Of exports the sources tell what is wrong, as they make the imports; the plan's conditions say the same in other words.
     exports = {_subject(each) for each in view.problems if each.kind == "ServiceExport"}
     planned = [each for each in view.plan.problems if _subject(each) not in exports]
-    for each in (*view.problems, *planned, *_of_proxies(view), *_of_pods(view)):
+    failing = {(pod.cluster, "Pod", pod.namespace, pod.name) for pod in view.pods if _fails(pod)}
+    given = [each for each in view.problems if _subject(each) not in failing]  # told of what wants the pod, with its file
+    for each in (*given, *planned, *_of_proxies(view), *_of_pods(view)):
         row = _row(view, each)
         rows.setdefault((row.cluster, row.kind, row.namespace, row.name, row.reason, row.message), row)
     return tuple(sorted(rows.values(), key=_order))
@@ -98,9 +100,13 @@ def _owners(view: View, cluster: str, plan: ProxyPlan | None, name: str, why: st
     return named or routes or [("Proxy", "", cluster)]
 
 
+def _fails(pod: PodView) -> bool:
+    return not pod.ready and bool(pod.reason) and (pod.failed or pod.restarts > 0)
+
+
 def _of_pods(view: View) -> Iterator[Problem]:
     for pod in view.pods:
-        if not pod.ready and pod.reason and (pod.failed or pod.restarts > 0):
+        if _fails(pod):
             message = f"pod {pod.name} of {pod.owner} is not ready: {pod.reason}; see `flota logs {pod.name}`"
             kind, _, name = pod.owner.partition("/")
             yield Problem(pod.cluster, kind, pod.namespace, name, "PodNotReady", message, retry=not pod.failed)
