@@ -59,7 +59,7 @@ metadata:
   labels: {{kubernetes.io/service-name: shop}}
 addressType: IPv4
 ports: [{{name: http, port: {port}, protocol: TCP{protocol}}}]
-endpoints: [{{addresses: [{addresses}]}}]
+endpoints: [{addresses}]
 """
 
 
@@ -157,6 +157,7 @@ class Rig:
         self.fleet = folder / "f"
         self._behave = tuple(behave)
         self._loads: list[LoadRun] = []
+        self.address = ""
         net = 128 + os.getpid() % 100
         sizes = {"us": us, "eu": eu}
         self.pods = {region: [Pod(folder, f"127.{net}.{at}.{n}", f"{region}-{n}", h2) for n in range(1, size + 1)]
@@ -169,7 +170,7 @@ class Rig:
         (self.fleet / "fleet.yaml").write_text(_SET + apart + (f"---\n{policy}" if policy else ""))
         for region, pods in self.pods.items():
             (self.fleet / region).mkdir()
-            addresses = ", ".join(pod.address for pod in pods)
+            addresses = ", ".join(f"{{addresses: [{pod.address}]}}" for pod in pods)
             (self.fleet / region / "all.yaml").write_text(_OBJECTS.format(protocol=protocol, port=PORT, addresses=addresses))
 
     def __enter__(self) -> Self:
@@ -178,8 +179,7 @@ class Rig:
                 pod.wait()
                 for line in self._behave:
                     pod.be(line)
-            self.flota("up", "-d")
-            self.address = next(row["addresses"][0] for row in self.status()["gateways"] if row["cluster"] == "us")
+            self.address = self._up()
         except BaseException:
             self.__exit__()
             raise
@@ -189,9 +189,22 @@ class Rig:
         for load in self._loads:
             load.stop()
         with contextlib.suppress(subprocess.SubprocessError):
-            self.flota("down", check=False)
+            self._down()
         for pod in self.all():
             pod.stop()
+
+    def _up(self) -> str:
+        """Start what takes the requests; its address."""
+        self.flota("up", "-d")
+        return next(row["addresses"][0] for row in self.status()["gateways"] if row["cluster"] == "us")
+
+    def _down(self) -> None:
+        self.flota("down", check=False)
+
+    def _admin(self) -> Path:
+        state = open_state(self.fleet)
+        assert isinstance(state, StateFolder), state
+        return proxy_paths(state, "us").admin
 
     def all(self) -> list[Pod]:
         return [pod for pods in self.pods.values() for pod in pods]
@@ -241,11 +254,9 @@ class Rig:
 
     def admin(self, target: str) -> str:
         """A look at the proxy of `us`."""
-        state = open_state(self.fleet)
-        assert isinstance(state, StateFolder), state
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(10)
-            sock.connect(str(proxy_paths(state, "us").admin))
+            sock.connect(str(self._admin()))
             sock.sendall(f"GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
             data = b"".join(iter(lambda: sock.recv(1 << 16), b""))
         return _unchunk(data)

@@ -6,6 +6,7 @@ late it was sent.
 """
 
 import asyncio
+import resource
 import sys
 import time
 from pathlib import Path
@@ -103,6 +104,7 @@ class _Load:
 
 
 def main() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a hang holds many connections
     address, port, rate, seconds, method, prefix, file = sys.argv[1:]
     load = _Load(address, int(port), method, prefix)
     print("ready", flush=True)

@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import itertools
 import os
+import resource
 import socket
 import struct
 import sys
@@ -124,6 +125,7 @@ async def serve(behaviour: Behaviour, address: str, port: int, make: Callable[[]
 
 
 def main() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a hang holds many connections
     address, port, name, file, *rest = sys.argv[1:]
     with Path(file).open("ab", buffering=0) as seen:
         behaviour = Behaviour(name, seen)

@@ -81,7 +81,7 @@ def rates(rig: Rig, seconds: int) -> tuple[Callable[[], list[float]], threading.
     return (lambda: [float(after - before) for before, after in itertools.pairwise(counts)]), thread
 
 
-def with_rig(tell: Callable[[Rig], Told], *sizes: int, **options: object) -> Told:
+def with_rig(tell: Callable[[Rig], Told], kind: type[Rig], us: int, eu: int) -> Told:
     """Tell one story with a fleet of its own."""
-    with TemporaryDirectory(prefix="flota-loss-") as folder, Rig(Path(folder), *sizes, **options) as rig:  # type: ignore[arg-type]
+    with TemporaryDirectory(prefix="flota-loss-") as folder, kind(Path(folder), us, eu) as rig:
         return tell(rig)
