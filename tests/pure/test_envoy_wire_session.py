@@ -372,14 +372,23 @@ def test_a_scope_in_use_moves_only_to_a_table_that_is_there() -> None:
 
 
 def test_a_big_sync_comes_in_pieces() -> None:
-    big = {f"c{i}": make(CDS, f"c{i}", "x" * 300_000) for i in range(10)}
+    big = {f"c{i}": make(CDS, f"c{i}", "x" * 75_000) for i in range(10)}
     proxy = Proxy()
     proxy.publish({CDS: big})
     proxy.settle()
     assert proxy.has[CDS] == big
     assert [len(names) for type_url, names, _ in proxy.got if type_url == CDS] == [3, 3, 3, 1]
     assert (LDS, [], []) in proxy.got  # that there are no listeners is an answer, too: Envoy waits for one
-    assert MAX_RESPONSE_BYTES < 4 * 300_000
+    assert MAX_RESPONSE_BYTES < 4 * 75_000
+
+
+def test_of_a_long_queue_what_changed_last_and_what_changed_first_take_turns() -> None:
+    names = [f"c{i:02}" for i in range(12)]
+    proxy = Proxy()
+    proxy.publish({CDS: {name: make(CDS, name, "x" * 75_000) for name in names}})
+    proxy.settle()
+    sent = [went for type_url, went, _ in proxy.got if type_url == CDS]
+    assert [sorted(each) for each in sent] == [names[:3], names[9:], names[3:6], names[6:9]]
 
 
 def test_newer_content_gathers_while_a_response_is_in_flight() -> None:

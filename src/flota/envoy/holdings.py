@@ -68,17 +68,21 @@ class Holdings:
         self.apart: deque[tuple[str, ...]] = deque()
         """Groups from a refused response, to be sent by themselves until the culprit is found."""
         self.apart_next = False
+        self.newest_next = False
+        """Of more than fits into one response, every second one begins with what changed last: a new route doesn't wait until
+        all hosts of a large table have got a new limit, and the oldest doesn't wait for ever."""
 
     def subscribes(self, name: str) -> bool:
         return self.wildcard or name in self.names
 
     def make_due(self, name: str) -> None:
         """The name has to be looked at (again); how long it has waited so far still counts."""
-        due = self.due.get(name)
+        due = self.due.pop(name, None)
         if due is None:
-            self.due[name] = Due(waits={})
+            due = Due(waits={})
         else:
             due.judged = False
+        self.due[name] = due  # behind all others: the order is that of the last changes
 
     def sent(self, name: str) -> Resource | None:
         """What the proxy has or is about to have, None if nothing, or something that is not ours."""
@@ -108,4 +112,4 @@ class Holdings:
             self.apart_next = False
             return [name for name in self.apart.popleft() if name in self.due]
         self.apart_next = True
-        return others
+        return others[::-1] if self.newest_next else others
