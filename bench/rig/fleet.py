@@ -152,7 +152,8 @@ class Rig:
     """Two regions, `us` and `eu`; requests come in at `us`. A context manager; everything ends with it."""
 
     def __init__(self, folder: Path, us: int = 2, eu: int = 2, *, h2: bool = False, policy: str = "", behave: Iterable[str] = (),
-                 distance: int | None = None) -> None:
+                 distance: int | None = None, more: str = "") -> None:
+        """`more`: documents of each cluster; a Gateway `grpc` there gets the calls of `load(method="GRPC")`."""
         self.folder = folder
         self.fleet = folder / "f"
         self._behave = tuple(behave)
@@ -162,6 +163,7 @@ class Rig:
         sizes = {"us": us, "eu": eu}
         self.pods = {region: [Pod(folder, f"127.{net}.{at}.{n}", f"{region}-{n}", h2) for n in range(1, size + 1)]
                      for at, (region, size) in enumerate(sizes.items(), 1)}
+        self._more = more
         self._write(", appProtocol: kubernetes.io/h2c" if h2 else "", policy, distance)
 
     def _write(self, protocol: str, policy: str, distance: int | None) -> None:
@@ -171,7 +173,7 @@ class Rig:
         for region, pods in self.pods.items():
             (self.fleet / region).mkdir()
             addresses = ", ".join(f"{{addresses: [{pod.address}]}}" for pod in pods)
-            (self.fleet / region / "all.yaml").write_text(_OBJECTS.format(protocol=protocol, port=PORT, addresses=addresses))
+            (self.fleet / region / "all.yaml").write_text(_OBJECTS.format(protocol=protocol, port=PORT, addresses=addresses) + self._more)
 
     def __enter__(self) -> Self:
         try:
@@ -196,7 +198,11 @@ class Rig:
     def _up(self) -> str:
         """Start what takes the requests; its address."""
         self.flota("up", "-d")
-        return next(row["addresses"][0] for row in self.status()["gateways"] if row["cluster"] == "us")
+        return self.gateway("web")
+
+    def gateway(self, name: str) -> str:
+        """The address of a Gateway of `us`."""
+        return next(row["addresses"][0] for row in self.status()["gateways"] if (row["cluster"], row["name"]) == ("us", name))
 
     def _down(self) -> None:
         self.flota("down", check=False)
@@ -223,7 +229,7 @@ class Rig:
     def load(self, rate: int, seconds: float, method: str = "GET") -> LoadRun:
         """Start a client near `us`; its requests' ids begin with the method and the number of the load."""
         prefix = f"{method}{len(self._loads)}-"
-        words = [self.address, str(GATEWAY_PORT), str(rate), str(seconds), method, prefix]
+        words = [self.gateway("grpc") if method == "GRPC" else self.address, str(GATEWAY_PORT), str(rate), str(seconds), method, prefix]
         self._loads.append(LoadRun(self.folder / f"load-{prefix}", words, seconds))
         return self._loads[-1]
 

@@ -9,6 +9,7 @@ import asyncio
 import resource
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,15 +57,15 @@ class _Connection(asyncio.Protocol):
         self.waiting.set_result((int(lines[0].split()[1]), pod.decode(), b"connection: close" not in lines))
 
 
-class _Load:
-    def __init__(self, address: str, port: int, method: str, prefix: str) -> None:
-        self._at = (address, port)
-        self._method = method
-        self._prefix = prefix
-        self._idle: list[_Connection] = []
+class Load:
+    """Requests by schedule. `exchange`: number → status and pod; raises OSError."""
+
+    def __init__(self, exchange: Callable[[int], Awaitable[tuple[int, str]]]) -> None:
+        self._exchange = exchange
         self.samples: list[Sample] = []
 
     async def run(self, rate: float, seconds: float) -> None:
+        """Until the last was answered."""
         start = time.monotonic() + 0.05
         async with asyncio.TaskGroup() as tasks:
             for number in range(int(rate * seconds)):
@@ -81,7 +82,17 @@ class _Load:
             pass  # status 0 says so
         self.samples.append(Sample(number, due, (time.monotonic() - due) * 1000, status, pod, late))
 
-    async def _exchange(self, number: int) -> tuple[int, str]:
+
+class Requests:
+    """HTTP/1.1 on kept connections."""
+
+    def __init__(self, address: str, port: int, method: str, prefix: str) -> None:
+        self._at = (address, port)
+        self._method = method
+        self._prefix = prefix
+        self._idle: list[_Connection] = []
+
+    async def exchange(self, number: int) -> tuple[int, str]:
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
@@ -106,7 +117,12 @@ class _Load:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a hang holds many connections
     address, port, rate, seconds, method, prefix, file = sys.argv[1:]
-    load = _Load(address, int(port), method, prefix)
+    if method == "GRPC":
+        from bench.rig.calls import Calls
+
+        load = Load(Calls(address, int(port), prefix).exchange)
+    else:
+        load = Load(Requests(address, int(port), method, prefix).exchange)
     print("ready", flush=True)
     asyncio.run(load.run(float(rate), float(seconds)))
     ordered = sorted(load.samples)
