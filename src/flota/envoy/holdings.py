@@ -62,6 +62,8 @@ class Holdings:
         self.refused: dict[str, str] = {}
         self.absent: set[str] = set()
         """Subscribed names that the proxy has been told don't exist."""
+        self.doubtful: set[str] = set()
+        """Held, but their removal was part of a refused response: Envoy may have carried it out or not."""
         self.forced: set[str] = set()
         """To be sent even if the version is the same."""
         self.due: dict[str, Due] = {}

@@ -126,7 +126,7 @@ class Session:
         self._ordering.uncount(state.held.pop(name, None))
         state.due.pop(name, None)
         state.foreign.pop(name, None)
-        for names in (state.absent, state.forced):
+        for names in (state.absent, state.forced, state.doubtful):
             names.discard(name)
 
     def _all_due(self, state: Holdings) -> None:
@@ -148,6 +148,7 @@ class Session:
         for name, one in flight.content().items():
             self._ordering.uncount(state.held.pop(name, None))
             state.foreign.pop(name, None)
+            state.doubtful.discard(name)
             self._again.accepted((state.type_url, name))
             if one is not None and state.subscribes(name):
                 state.held[name] = one
@@ -166,11 +167,15 @@ class Session:
         if len(content) == 1:
             for name, one in flight.sent.items():
                 state.refused[name] = one.version
+                if name in state.doubtful:
+                    state.doubtful.discard(name)
+                    self._ordering.uncount(state.held.pop(name, None))
                 self._again.refused((state.type_url, name), error, now)
                 if name in state.held and not state.leaving(name):
                     self._ordering.arrived((state.type_url, name))
                 self._events.append(Refusal(self.proxy, state.type_url, name, one.version, error))
             return
+        state.doubtful.update(name for name in flight.removed if name in state.held)
         if not names:
             return
         # Envoy applied the good ones of most kinds of response but has not recorded their versions, so all go again.
