@@ -102,7 +102,7 @@ def _changed(chance: random.Random, known: list[Any], names: list[str]) -> Docum
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_admission_is_never_looser_than_the_api_server(referee: list[str]) -> None:
-    chance = random.Random(61)  # noqa: S311 — chosen so that a failure can be repeated
+    chance = random.Random(61)
     known = [value for kind in KINDS for place, value in _places(document(kind)) if place]
     names = sorted({str(step) for kind in KINDS for place, _ in _places(document(kind)) for step in place if isinstance(step, str)})
     made = [_changed(chance, known, names) for _ in range(DOCUMENTS)]

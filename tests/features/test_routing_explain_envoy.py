@@ -149,7 +149,7 @@ class Client:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_explain_says_what_envoy_does(seed: int) -> None:
-    dice = Random(seed)  # noqa: S311
+    dice = Random(seed)
     wrong: list[str] = []
     answered: set[int | None] = set()
     async with running_proxy() as proxy, echo("one") as one, echo("two") as two:

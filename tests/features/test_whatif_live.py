@@ -143,7 +143,7 @@ def close(found: dict[str, float], expected: Outlook, *, after: bool) -> None:
 
 def losses(seed: int) -> Iterator[tuple[Fleet, str, Outlook, ProxyPlan, int]]:
     """Fleets without end, each with something to lose and what is predicted then."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     while True:
         fleet = fleet_of(dice, free_port())
         everything, wanted, port = planned(fleet)

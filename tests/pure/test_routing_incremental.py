@@ -151,7 +151,7 @@ START = all_of(GATEWAY, service("app"), service("api"), service("app", "shop"), 
 @given(st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
 def test_memory_is_invisible(seed: int) -> None:
-    dice = Random(seed)  # noqa: S311
+    dice = Random(seed)
     now = fleet(with_objects(cluster(START), [CERTIFICATE]), cluster(START, "eu", "eu-west"))
     planner = Planner()
     for _ in range(30):
