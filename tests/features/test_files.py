@@ -244,6 +244,18 @@ async def test_a_cluster_set_that_is_gone_takes_no_cluster_down(root: Path) -> N
         await shop.until(lambda: set(shop.source.fleet.get().clusters) == {"us"} and shop.problems() == [])
 
 
+async def test_a_clusters_folder_may_be_renamed_without_a_gap(root: Path) -> None:
+    (root / "us/a.yaml").write_text(service("a"))
+    renamed = FLEET.replace("{name: us, region: us-east}", "{name: us, region: us-east, manifests: usa}")
+    async with following(root) as shop:
+        for old, new, text in (("us", "usa", renamed), ("usa", "us", FLEET)):
+            (root / old).rename(root / new)
+            await shop.until(lambda: [reason for reason, _ in shop.problems()] == ["Unreadable"])
+            (root / "fleet.yaml").write_text(text)
+            await shop.always(lambda: shop.ports() == {"a": 80}, 0.3)
+            await shop.until(lambda: shop.problems() == [])
+
+
 async def test_a_clusters_folder_that_is_moved_away_keeps_its_objects_until_it_is_back(root: Path) -> None:
     (root / "us/a.yaml").write_text(service("a"))
     async with following(root) as shop:

@@ -135,7 +135,11 @@ class Folder:
             self._set = cluster_set
             self.layout = layout_of(cluster_set)
             self._reassign()
-            self.table.settle(now, hold=hold)
+            # What was in a folder of before may lie in one that is still to be listed: it is not deleted before that.
+            self.table.settle(now, hold=hold or bool(self._news(before)))
+        return self._news(before)
+
+    def _news(self, before: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(folder for folder in self.tops() if folder not in before)
 
     def fleet(self, given: Given) -> tuple[Fleet, tuple[Problem, ...]]:
@@ -178,7 +182,7 @@ class Folder:
             else:
                 self.put(path, None)
         tops = self.tops()
-        self._flaws = {at: why for at, why in self._flaws.items() if any(_lies_in(at, top) or at == top for top in tops)}
+        self._flaws = {at: why for at, why in self._flaws.items() if any(at == top or (top and _lies_in(at, top)) for top in tops)}
 
     def _folder_problems(self) -> Iterable[Problem]:
         found = self.table.objects(TOP, "ClusterSet")
