@@ -76,7 +76,10 @@ async def converse(folder: Path, *messages: bytes) -> Any:
         async with channel.request(METHOD, STREAM, bytes, RESPONSE) as stream:
             for message in messages:
                 await stream.send_message(message)
-            return await stream.recv_message()
+            response = await stream.recv_message()
+            if response is not None:
+                await stream.cancel()
+            return response
     finally:
         channel.close()
 
