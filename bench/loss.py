@@ -8,6 +8,7 @@ import contextlib
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +80,29 @@ class MeshRig(Rig):
         }
 
 
+Case = tuple[str, int, int, float]
+"""Fault, pods of the region that is lost, pods of the other one, seconds that it lasts."""
+
+
 def run(*, quick: bool) -> None:
     """Print the table; `quick`: one fault, a few seconds."""
-    cases: list[tuple[str, int, int, float]] = [("503", 2, 2, 2)] if quick else [
+    if quick:
+        table([("503", 2, 2, 2)], before=3, after=2)
+        return
+    table([
         *((fault, 2, 2, 4.0) for fault in story.FAULTS),
         *((fault, us, eu, 8.0) for us, eu in ((6, 2), (2, 6)) for fault in story.FAULTS),
         *((fault, 2, 2, 30.0) for fault in story.FAULTS),
-    ]
+    ], before=story.BEFORE_S, after=10)
+
+
+def table(cases: Sequence[Case], *, before: float, after: float) -> None:
+    """Print one row per case and proxy."""
     rows = []
     for fault, us, eu, lasts in cases:
         name = f"{fault}, {us}+{eu} pods, {lasts:g} s"
         for proxy, kind in (("Flota", Rig), ("mesh defaults", MeshRig)):
-            told = _told(kind, fault, us, eu, lasts, before=3 if quick else story.BEFORE_S, after=2 if quick else 10)
+            told = _told(kind, fault, us, eu, lasts, before=before, after=after)
             one = told.loss
             rows.append((name, proxy, one.requests, one.failed, one.shift_s, one.worst_ms, one.p999_ms, one.noise_ms, told.attempts,
                          "not yet" if one.back_s is None else one.back_s))

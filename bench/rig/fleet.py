@@ -98,9 +98,9 @@ class Pod:
             self._tell({"drop": "drop", "posts": "posts off"}.get(fault, f"answer {fault}"))
 
     def heal(self, fault: str) -> None:
+        """After a kill `wait` has to follow."""
         if fault == "kill":
             self.start()
-            self.wait()
         elif fault == "hang":
             self._process.send_signal(signal.SIGCONT)
         else:
@@ -240,9 +240,15 @@ class Rig:
         return time.monotonic()
 
     def heal(self, fault: str, pods: Iterable[Pod] | None = None) -> float:
-        for pod in self.pods["us"] if pods is None else pods:
+        """Make them well again; when that began (a pod that was killed takes a moment to start)."""
+        began = time.monotonic()
+        pods = list(self.pods["us"] if pods is None else pods)
+        for pod in pods:
             pod.heal(fault)
-        return time.monotonic()
+        if fault == "kill":
+            for pod in pods:
+                pod.wait()
+        return began
 
     def seen(self, prefix: str = "") -> Counter[str]:
         """Request id → how often a pod got it."""
