@@ -1,0 +1,31 @@
+"""The benches work: a smoke of each; what they measure is not judged here."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_every_bench_prints_its_table() -> None:
+    names = ["routes", "endpoints", "start", "request"]
+    done = subprocess.run([sys.executable, "-m", "bench", *names, "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    parts = dict(zip(names, re.split(r"^## \w+.*$", done.stdout, flags=re.MULTILINE)[1:], strict=True))
+    for name in ("routes", "endpoints"):
+        rows = [line.split("|") for line in parts[name].splitlines() if line.startswith("| 100 ")]
+        assert [row[2].strip() for row in rows] == ["idle", "churn"]
+        assert {row[5].strip() for row in rows} == {"0"}, parts[name]  # no wrong answer, however slow the machine
+    assert re.search(r"resources pushed +\| 0 ", parts["start"]), parts["start"]
+    assert ("ratio (bar 1.05)" in parts["request"]) == (shutil.which("wrk") is not None)
+
+
+def test_an_unknown_bench_is_refused() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "there are" in done.stderr
