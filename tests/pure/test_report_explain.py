@@ -223,6 +223,20 @@ def test_drain_dry_run_refusal_and_force() -> None:
     assert isinstance(drain_report(view(), "mars", until, dry_run=False, force=False), Failed)
 
 
+def test_what_the_proxies_find_dead_is_no_reserve() -> None:
+    gone = {each: Seen("Dead", "health checks fail") for each in ("10.0.0.1:9000", "10.0.0.2:9000")}
+    half = seen(seen(view(), "us", gone), "eu", gone)
+    found = what_if(half, ["eu"], [])
+    assert isinstance(found, WhatIfReport)
+    assert [(each.before, each.after, each.left) for each in found.services if each.source == "us"] == [({"eu": 1.0}, {}, False)]
+    refused = drain_report(half, "eu", NOW + timedelta(minutes=1), dry_run=False, force=False)
+    assert isinstance(refused, DrainReport)
+    assert (refused.applied, len(refused.refusals)) == (False, 1)
+    told = explain_request(half, AskedRequest("http://127.0.0.10:8080/", "us"))
+    assert isinstance(told, RequestExplanation)
+    assert any("0 of 2 endpoints here" in each for each in told.why), told.why
+
+
 def test_undrain() -> None:
     held = view(fleet(drains=(Drain("us", NOW + timedelta(minutes=1)),)))
     assert undrain_report(held, "us") == UndrainReport(target="us", applied=True)

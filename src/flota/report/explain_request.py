@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from flota.plan import ProxyPlan
 from flota.report.failed import Failed
 from flota.report.named import unknown_cluster
+from flota.report.observed import observed_plan
 from flota.report.shape import API_VERSION, ApiVersion, Row
 from flota.report.tiers import TierRow, tier_rows
 from flota.report.view import View
@@ -73,7 +74,7 @@ def explain_request(view: View, asked: AskedRequest) -> RequestExplanation | Fai
     request = _request(asked)
     if isinstance(request, Failed):
         return request
-    proxy = view.plan.proxies.get(asked.source)
+    proxy = observed_plan(view).proxies.get(asked.source)
     if proxy is None:
         message = f"cluster {asked.source} has no Gateway of class flota, so nothing there takes requests"
         return Failed(reason="NoGateway", message=message)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from flota.report.failed import Failed
+from flota.report.observed import observed_plan
 from flota.report.shape import API_VERSION, ApiVersion, Row
 from flota.report.view import View
 from flota.routing.drains import check_drain
@@ -64,7 +65,7 @@ def what_if(view: View, lose: Sequence[str], drain: Sequence[str]) -> WhatIfRepo
     """What would happen if these clusters, regions or zones were lost or drained."""
     if not lose and not drain:
         return Failed(reason="NothingAsked", message="say what would be lost or drained: --lose or --drain REGION|CLUSTER|ZONE", code=2)
-    found = whatif(view.fleet, view.plan, lose, drain)
+    found = whatif(view.fleet, observed_plan(view), lose, drain)
     if found.problems:
         return Failed(reason="UnknownTarget", message="; ".join(found.problems), code=2)
     return WhatIfReport(lose=tuple(lose), drain=tuple(drain), services=_rows(found))
@@ -72,7 +73,7 @@ def what_if(view: View, lose: Sequence[str], drain: Sequence[str]) -> WhatIfRepo
 
 def drain_report(view: View, target: str, until: datetime, *, dry_run: bool, force: bool) -> DrainReport | Failed:
     """Whether a drain may begin; the caller begins it when `applied` is true."""
-    found = check_drain(view.fleet, view.plan, target)
+    found = check_drain(view.fleet, observed_plan(view), target)
     if not found.known:
         return Failed(reason="UnknownTarget", message="; ".join(found.refusals), code=2)
     applied = not dry_run and (force or not found.refusals)
