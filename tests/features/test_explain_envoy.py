@@ -218,4 +218,4 @@ async def test_explain_says_what_envoy_does() -> None:
             wrong, counts = await one_world(fleet, ports, Random(world), world)
             assert not wrong, "\n".join([f"{len(wrong)} of {REQUESTS} differ; FLOTA_TEST_SEED={world} FLOTA_TEST_WORLDS=1", *wrong[:6]])
             seen += counts
-    assert {None, 404, 500, 503} <= seen.keys(), seen
+    assert WORLDS < 6 or {None, 404, 500, 503} <= seen.keys(), seen

@@ -72,9 +72,21 @@ class Session:
             self._again.accepted((type_url, name))
             if state is not None:
                 state.refused.pop(name, None)  # should it be wanted again, it is judged again
+        self._judge_again(type_url, names)
         if state is not None:
             for name in (*names, *gone):
                 if state.subscribes(name):
+                    state.make_due(name)
+
+    def _judge_again(self, type_url: TypeUrl, changed: Iterable[str]) -> None:
+        """What was refused for something it needs (a listener for a certificate) may be good once that has changed."""
+        refs: set[Ref] | None = None
+        for state in self._types.values():
+            for name in tuple(state.refused):
+                one = self._wanted(state.type_url).get(name)
+                refs = {(type_url, each) for each in changed} if refs is None else refs
+                if one is not None and not refs.isdisjoint(one.needs):
+                    del state.refused[name]
                     state.make_due(name)
 
     def receive(self, request: Request, now: float) -> None:

@@ -90,6 +90,11 @@ def _owners(view: View, cluster: str, plan: ProxyPlan | None, name: str, why: st
     if name in plan.backends:
         backend = plan.backends[name]
         return [(backend.kind, backend.namespace, backend.service)]
+    if name in plan.secrets:
+        # Secrets are named by where they come from: `secret/<namespace>/<name>`, `backendtlspolicy/<namespace>/<name>`.
+        kind, _, key = name.partition("/")
+        namespace, _, owner = key.partition("/")
+        return [("Secret" if kind == "secret" else "BackendTLSPolicy", namespace, owner)]
     routes = [
         (ref.kind, ref.namespace, ref.name)
         for ref, status in view.plan.statuses.items()

@@ -103,6 +103,9 @@ def _roots(view: ClusterView, namespace: str, ref: LocalObjectReference) -> byte
         x509.load_pem_x509_certificates(text)
     except (ValueError, UnsupportedAlgorithm):
         return Fault("InvalidCACertificateRef", f"{ROOTS} of {where} is not a certificate in PEM form")
+    if b"X509 CRL-----" in text:
+        # Left out it would not be obeyed, and a damaged one makes the proxy refuse all of the roots.
+        return Fault("InvalidCACertificateRef", f"{ROOTS} of {where} holds a revocation list; only certificates are allowed there")
     return text if text.endswith(b"\n") else text + b"\n"
 
 
