@@ -143,6 +143,26 @@ def test_drain_moves_traffic_and_ends(shop: Path) -> None:
     assert flota("undrain", "us", cwd=shop).code == 1
 
 
+def test_what_is_dead_is_no_reserve(shop: Path) -> None:
+    """The outage that the example's pods play: they come back, but don't serve until the file is gone."""
+    outage = shop / "outage.eu-west"
+    outage.touch()
+    try:
+        for pod in status(shop)["pods"]:
+            if pod["cluster"] == "eu":
+                for pid in pod["pids"]:
+                    os.kill(pid, signal.SIGKILL)
+        lost = lambda: {each["name"]: each["state"] for each in status(shop)["clusters"]}["eu"] == "Lost"  # noqa: E731
+        eventually(lost)
+        found = flota("whatif", "--lose", "us", "-o", "json", cwd=shop).json
+        assert [each["left"] for each in found["services"]] == [False, False]
+        assert flota("drain", "us", "--for", "1m", cwd=shop).code == 1
+        assert status(shop)["drains"] == []
+    finally:
+        outage.unlink()
+    eventually(lambda: all(each["state"] == "Serving" for each in status(shop)["clusters"]), 60)
+
+
 def test_a_drain_expires(shop: Path) -> None:
     assert flota("drain", "eu", "--for", "1s", cwd=shop).code == 0
     eventually(lambda: status(shop)["drains"] == [])

@@ -86,11 +86,11 @@ class Reports:
 
     async def whatif(self, lose: Sequence[str], drain: Sequence[str]) -> WhatIfReport | Failed:
         """`flota whatif`."""
-        return what_if(await self.view(observed=False), lose, drain)
+        return what_if(await self.view(), lose, drain)
 
     async def drain(self, target: str, until: datetime, *, dry_run: bool, force: bool) -> DrainReport | Failed:
         """Begin a drain if it may begin; kept on disk before it is told."""
-        report = drain_report(await self.view(observed=False), target, until, dry_run=dry_run, force=force)
+        report = drain_report(await self.view(), target, until, dry_run=dry_run, force=force)
         if isinstance(report, DrainReport) and report.applied:
             self._set_drains(begun(self.engine.drains.get(), target, until))
         return report
