@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 Milliseconds = Annotated[int, Meta(ge=0)]
+Socket = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+"""`address:port`, an IPv6 address in brackets."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +26,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a proxy's answers are read while it has traffic."""
     envoy_concurrency: Annotated[int, Meta(ge=1)] = 1
     """Worker threads of each Envoy."""
-    envoy_log_level: str = "warning"
+    envoy_log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
     """Envoy's own log level (trace, debug, info, warning, error, critical, off)."""
-    metrics_address: str = "127.0.0.1:0"
+    metrics_address: Socket = "127.0.0.1:0"
     """Where `/metrics` and `/readyz` listen; port 0 picks a free one, shown by `flota status`."""
     retries: bool = True
     """False turns every retry off: the demo's own test uses it to prove that the demo can fail."""

@@ -4,6 +4,7 @@ Every handler makes one `View`, calls one pure report function and encodes what 
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -52,6 +53,9 @@ class Control:
         try:
             site = web.TCPSite(runner, host.strip("[]"), int(port))
             await site.start()
+        except OverflowError:  # what asyncio says of a port above 65535
+            self._reports.metrics_failed(self._metrics_address, OSError(errno.EINVAL, "there is no such port"))
+            return
         except OSError as error:
             self._reports.metrics_failed(self._metrics_address, error)
             return

@@ -52,7 +52,8 @@ def wait(folder: Path, process: "subprocess.Popen[bytes]", timeout: float, tell:
     told = started
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise Failure(f"Flota ended at once (exit code {process.returncode}): {_last_lines(folder)}")
+            code = 2 if process.returncode == 2 else 1  # 2: it was asked for something that can't be, such as by a setting
+            raise Failure(f"Flota ended at once (exit code {process.returncode}): {_last_lines(folder)}", code)
         status = _status(folder) or status
         if status is not None and status.settled:
             return status, True
