@@ -38,13 +38,13 @@ def test_what_keeps_requests_from_failing() -> None:
     assert (check["interval"], check["no_traffic_interval"], check["timeout"]) == ("0.250s", "0.250s", "0.200s")
     assert (check["unhealthy_threshold"], check["healthy_threshold"], check["tcp_health_check"]) == (2, 1, {})
     outlier = got["outlier_detection"]
-    assert (outlier["base_ejection_time"], outlier["max_ejection_time"], outlier["max_ejection_percent"]) == ("4s", "8s", 100)
+    assert (outlier["base_ejection_time"], outlier["max_ejection_time"], outlier["max_ejection_percent"]) == ("2s", "8s", 100)
     off = [name for name, value in outlier.items() if name.startswith("enforcing") and value == 0]
     assert len(off) == 5
 
 
 @pytest.mark.parametrize(("after", "threshold", "base", "most"), [
-    (0, 1, "4s", "8s"), (2000, 8, "4s", "8s"), (2100, 9, "4s", "8s"), (10_000, 40, "10s", "10s")])
+    (0, 1, "2s", "8s"), (2000, 8, "2s", "8s"), (2100, 9, "2.100s", "8s"), (10_000, 40, "10s", "10s")])
 def test_fail_back(after: int, threshold: int, base: str, most: str) -> None:
     got = cluster(backend("a", fail_back_ms=after))
     assert got["health_checks"][0]["healthy_threshold"] == threshold

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flota.clock import Clock
 from flota.fleet.signals import Signals
@@ -25,6 +27,18 @@ QUIET_EVERY_S = 1.0
 COST_SHARE = 20
 """A look that took t seconds is followed by a pause of at least 20 t, so that reading many backends cannot eat a core."""
 PROBE_S = 0.25
+SICK_S = 6.0
+"""A probe that is answered by 503 keeps an ejected endpoint out for so long; then requests decide, as it may answer all probes so."""
+
+
+class _Dead(Struct, frozen=True):
+    """An endpoint that is kept out until a probe says otherwise."""
+
+    backend: Backend
+    reason: str
+    since: float
+    well_since: float | None = None
+    """When it began to answer again; it has to do so for the backend's fail-back time."""
 
 
 class ProxyWatch:
@@ -63,7 +77,7 @@ class Observer:
         self._clock = clock
         self._every = settings.learn_every_ms / 1000
         self._proxies: dict[str, ProxyWatch] = {}
-        self._dead: dict[tuple[str, str], tuple[Backend, str]] = {}
+        self._dead: dict[tuple[str, str], _Dead] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -110,18 +124,26 @@ class Observer:
             samples = list(hosts(await self._fetch(watch.cluster, HOSTS)))
         except (ConnectionError, msgspec.DecodeError):
             return
-        await self._judge(watch.cluster, watch.take_hosts(self._clock.monotonic(), samples))
+        hanging = watch.take_hosts(self._clock.monotonic(), samples)
+        ejected = {(sample.label, sample.address) for sample in samples if sample.ejected}
+        await self._judge(watch.cluster, hanging, ejected)
         self._publish()
 
-    async def _judge(self, cluster: str, suspects: set[tuple[str, str]]) -> None:
-        """Probe those under suspicion; who does not answer is dead."""
+    async def _judge(self, cluster: str, hanging: set[tuple[str, str]], ejected: set[tuple[str, str]]) -> None:
+        """Probe those under suspicion. Who does not answer is dead; who was ejected and answers 503 for now too.
+
+        The proxy's own ejections end by the clock: too early while the fault lasts, too late when the other region is the next to
+        fall. Probes know better; without them the clock remains.
+        """
         places = _places(self._plan.get(), cluster)
-        known = [(places[key], key) for key in sorted(suspects) if key in places]
-        fresh = [(backend, (owner, key[1])) for (backend, owner), key in known if (owner, key[1]) not in self._dead]
-        verdicts = await asyncio.gather(*(self._alive(backend, host) for backend, (_, host) in fresh))
-        for (backend, place), alive in zip(fresh, verdicts, strict=True):
-            if not alive:
-                self._dead[place] = (backend, "takes requests and answers none, and did not answer a probe")
+        fresh = [(key, *places[key]) for key in sorted(hanging | ejected) if key in places and (places[key][1], key[1]) not in self._dead]
+        verdicts = await asyncio.gather(*(self._probe(backend, key[1]) for key, backend, _ in fresh))
+        now = self._clock.monotonic()
+        for (key, backend, owner), verdict in zip(fresh, verdicts, strict=True):
+            if verdict == "Silent":
+                self._dead[owner, key[1]] = _Dead(backend, "takes requests and answers none, and did not answer a probe", now)
+            elif verdict == "Sick" and key in ejected:
+                self._dead[owner, key[1]] = _Dead(backend, "requests to it failed, and it answers a probe with 50x", now)
 
     async def _raise_the_dead(self) -> None:
         """Probe dead endpoints until they answer or leave the plan."""
@@ -129,20 +151,23 @@ class Observer:
             await asyncio.sleep(PROBE_S if self._dead else self._every)
             if not self._dead:
                 continue
-            places = list(self._dead)
-            verdicts = await asyncio.gather(*(self._alive(self._dead[place][0], place[1]) for place in places))
-            planned = _addresses(self._plan.get())
-            for place, alive in zip(places, verdicts, strict=True):
-                if alive or place not in planned:
+            several = dict(self._dead)
+            verdicts = await asyncio.gather(*(self._probe(dead.backend, place[1]) for place, dead in several.items()))
+            planned, now = _addresses(self._plan.get()), self._clock.monotonic()
+            for (place, dead), verdict in zip(several.items(), verdicts, strict=True):
+                after = _after_probe(dead, verdict, now)
+                if after is None or place not in planned:
                     del self._dead[place]
+                else:
+                    self._dead[place] = after
             self._publish()
 
-    async def _alive(self, backend: Backend, host: str) -> bool:
+    async def _probe(self, backend: Backend, host: str) -> probe.Verdict:
         if backend.protocol in ("TCP", "UDP"):
-            return True  # nothing is known of how such a server talks; the checks of the proxy judge it
+            return "Answers"  # nothing is known of how such a server talks; the checks of the proxy judge it
         ip, _, port = host.rpartition(":")
         protocol: probe.Protocol = "TLS" if backend.tls else "HTTP2" if backend.protocol == "HTTP2" else "HTTP1"
-        return await probe.answers(ip.strip("[]"), int(port), protocol, PROBE_S)
+        return await probe.look(ip.strip("[]"), int(port), protocol, PROBE_S)
 
     def _publish(self) -> None:
         learners = [(watch.cluster, label, learner) for watch in self._proxies.values() for label, learner in watch.learners.items()]
@@ -150,7 +175,7 @@ class Observer:
         signals = Signals(
             per_try={(cluster, label): learner.per_try_ms for cluster, label, learner in learners if learner.per_try_ms is not None},
             sick=frozenset((cluster, label) for cluster, label, learner in learners if learner.sick),
-            dead=self._stuck() | {place: reason for place, (_, reason) in self._dead.items()},
+            dead=self._stuck() | {place: dead.reason for place, dead in self._dead.items()},
             suspect=now.suspect,
         )
         if signals != now:
@@ -164,6 +189,16 @@ class Observer:
                 places = _places(self._plan.get(), watch.cluster)
                 found |= {(places[key][1], key[1]): "takes requests and answers none of them" for key in stuck if key in places}
         return found
+
+
+def _after_probe(dead: _Dead, verdict: probe.Verdict, now: float) -> _Dead | None:
+    """None when requests may go there again."""
+    if verdict == "Sick" and now - dead.since >= SICK_S:
+        return None
+    if verdict != "Answers":
+        return replace(dead, well_since=None)
+    since = now if dead.well_since is None else dead.well_since
+    return None if (now - since) * 1000 >= dead.backend.fail_back_ms else replace(dead, well_since=since)
 
 
 def _places(plan: Plan, cluster: str) -> dict[tuple[str, str], tuple[Backend, str]]:

@@ -81,6 +81,8 @@ class HostSample(Struct, frozen=True):
     cause: str
     succeeded: int = 0
     """Those of them that were no errors."""
+    ejected: bool = False
+    """Left out by the proxy, as requests to it failed."""
 
 
 class _Stat(Struct):
@@ -146,6 +148,7 @@ def _host(label: str, socket: _Socket, host: _Host) -> HostSample:
         state=state,
         cause=cause,
         succeeded=stats.get("rq_success", 0),
+        ejected=host.health_status.failed_outlier_check,
     )
 
 
