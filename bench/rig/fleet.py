@@ -258,7 +258,7 @@ class Rig:
         """Requests that the proxy of `us` sent to pods so far, those that got no connection included."""
         return sum(value for name, value in self.counters().items() if name.endswith("shop/80.upstream_rq_total"))
 
-    def counters(self, contains: str = "serviceimport") -> dict[str, int]:
+    def counters(self, contains: str = "shop/80") -> dict[str, int]:
         """The counters of `us`'s proxy with that word in their names."""
         answer = self.admin(f"/stats?filter={contains}")
         pairs = (line.rpartition(": ")[::2] for line in answer.splitlines())
