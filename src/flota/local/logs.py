@@ -100,8 +100,11 @@ def _copy(source: int, target: Path) -> None:
         os.close(descriptor)
 
 
-async def keep_short(paths: Callable[[], Iterable[Path]], every: float = 10.0) -> None:
-    """Rotate what has outgrown the limit, again and again, until cancelled. Copying is done off the event loop."""
+async def keep_short(paths: Callable[[], Iterable[Path]], every: float = 2.0) -> None:
+    """Rotate what has outgrown the limit, again and again, until cancelled. Copying is done off the event loop.
+
+    A busy proxy writes several MB of access log a second: what comes between two looks is over the limit.
+    """
     while True:
         await asyncio.sleep(every)
         for path in tuple(paths()):
