@@ -335,6 +335,23 @@ def test_what_was_refused_is_judged_again_when_it_had_gone_in_between() -> None:
     assert proxy.has[LDS]["l2"] is wanted
 
 
+def test_the_first_listener_gets_its_scopes_again() -> None:
+    """Envoy acknowledged them when no listener took them: the one before was refused."""
+    scope = make(SRDS, "s", "")
+    first, second = (make(LDS, name, "", (SRDS, "s")) for name in ("l1", "l2"))
+    proxy = Proxy(lambda _t, one: one is first)
+    proxy.publish(snapshot((SRDS, scope), (LDS, first)))
+    proxy.settle()
+    proxy.got.clear()
+    proxy.publish(snapshot((SRDS, scope), (LDS, second)))
+    proxy.settle()
+    assert proxy.got.index((LDS, ["l2"], [])) < proxy.got.index((SRDS, ["s"], []))
+    proxy.got.clear()
+    proxy.publish(snapshot((SRDS, scope), (LDS, second), (LDS, make(LDS, "l3", "", (SRDS, "s")))))
+    proxy.settle()
+    assert [type_url for type_url, _, _ in proxy.got] == [LDS], "the second shares what the first has"
+
+
 def test_a_name_that_does_not_exist_is_answered_at_once_and_once() -> None:
     proxy = settled({**FIRST, EDS: {}})
     assert proxy.has[EDS] == {}

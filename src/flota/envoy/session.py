@@ -19,7 +19,7 @@ from flota.envoy.again import Again
 from flota.envoy.events import Ack, Event, Overdue, Refusal
 from flota.envoy.holdings import RANK, WILDCARD_TYPES, Alarm, Due, Flight, Holdings
 from flota.envoy.ordering import Ordering
-from flota.envoy.wire import CDS, EDS, LDS, Ref, Resource, Snapshot, TypeUrl, delta_response
+from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Ref, Resource, Snapshot, TypeUrl, delta_response
 
 # A full response of routes holds up Envoy's main thread for some 8 ms, and every other change with it.
 MAX_RESPONSE_BYTES = 1 << 18
@@ -157,6 +157,7 @@ class Session:
             self._refused(state, flight, newest, error.strip(), now)
 
     def _accepted(self, state: Holdings, flight: Flight, now: float) -> None:
+        alone = state.type_url == LDS and not any(map(_has_scopes, state.held.values()))
         for name, one in flight.content().items():
             self._ordering.uncount(state.held.pop(name, None))
             state.foreign.pop(name, None)
@@ -169,8 +170,18 @@ class Session:
                 self._ordering.uncount(one)
             if one is not None and not state.leaving(name):
                 self._ordering.arrived((state.type_url, name))
+        if alone and any(map(_has_scopes, flight.sent.values())):
+            self._send_scopes_again()
         versions = {name: None if one is None else one.version for name, one in flight.content().items()}
         self._events.append(Ack(self.proxy, state.type_url, versions, now - flight.at))
+
+    def _send_scopes_again(self) -> None:
+        """Envoy acknowledges scopes even when no listener takes them: the first one after that would wait for ever (seen with 1.40)."""
+        scopes = self._types.get(SRDS)
+        if scopes is not None:
+            for name in scopes.held:
+                scopes.forced.add(name)
+                scopes.make_due(name)
 
     def _refused(self, state: Holdings, flight: Flight, names: list[str], error: str, now: float) -> None:
         for one in flight.sent.values():
@@ -378,6 +389,10 @@ class Session:
 
     def _wanted(self, type_url: TypeUrl) -> Mapping[str, Resource]:
         return (self._snapshot or {}).get(type_url, {})
+
+
+def _has_scopes(listener: Resource) -> bool:
+    return any(type_url in (RDS, SRDS) for type_url, _ in listener.needs)
 
 
 def _sending_order(state: Holdings) -> int:
