@@ -356,6 +356,23 @@ def test_a_bad_expression_drops_its_rule_only() -> None:
     assert condition(status_of(plan, "HTTPRoute", "r").parents[0], "PartiallyInvalid") == ("True", "UnsupportedValue")
 
 
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("Request", {"remove": ["Host"]}, "rule 1: a request has exactly one Host header"),
+        ("Request", {"add": [{"name": "host", "value": "x"}]}, "rule 1: a request has exactly one Host header"),
+        ("Response", {"set": [{"name": "host", "value": "x"}]}, "rule 1: a response has no Host header"),
+        ("Request", {"set": [{"name": "host", "value": "x"}]}, None),
+    ],
+)
+def test_what_cannot_be_done_to_the_host_header_is_said(kind: str, change: dict[str, Any], said: str | None) -> None:
+    change = {"type": f"{kind}HeaderModifier", f"{kind.lower()}HeaderModifier": change}
+    in_rule = plan_of(BASE, route({"backendRefs": [APP], "filters": [change]}))
+    at_backend = plan_of(BASE, route({"backendRefs": [{**APP, "filters": [change]}]}))
+    for plan in (in_rule, at_backend):
+        assert [each.message.startswith(said or "-") for each in plan.problems] == [True] * bool(said)
+
+
 def test_what_was_learnt() -> None:
     rule = {"backendRefs": [APP, {"name": "api", "port": 8080}], "timeouts": {"request": "1s"}}
     app, api = ("us", "service/default/app/8080"), ("us", "service/default/api/8080")

@@ -74,6 +74,15 @@ def header_changes(changes: HTTPHeaderFilter) -> HeaderChanges:
     )
 
 
+def host_without_effect(request: HeaderChanges | None, response: HeaderChanges | None) -> str | None:
+    """What header changes ask for Host and can't get: a request has exactly one, and an answer has none (RFC 9110 section 7.2)."""
+    if request and ("host" in request.remove or any(name == "host" for name, _ in request.add)):
+        return "a request has exactly one Host header, which can't be added or removed; use set"
+    if response and ("host" in response.remove or any(name == "host" for name, _ in (*response.set, *response.add))):
+        return "a response has no Host header, so it is not changed there"
+    return None
+
+
 def redirect(asked: HTTPRequestRedirectFilter, scheme: str, port: int) -> Redirect:
     """The redirect for requests that come in by `scheme` on `port` of the listener.
 

@@ -1,6 +1,6 @@
 """Rules of HTTPRoutes and GRPCRoutes → entries of a route table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ from flota.fleet.routes import GRPCRoute, GRPCRouteMatch, GRPCRouteRule, HTTPRou
 from flota.fleet.values import milliseconds
 from flota.plan import Forward, Match, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource
 from flota.routing.asks import Answer
-from flota.routing.filters import Effects, effects, redirect
+from flota.routing.filters import Effects, effects, host_without_effect, redirect
 from flota.routing.listeners import Fault
 from flota.routing.matches import (
     Precedence,
@@ -80,11 +80,21 @@ def plan_rules(scope: Scope, route: HTTPRoute | GRPCRoute, arrival: Arrival) -> 
             faults += more
         if wrong:
             dropped[index] = wrong
-        if rule.session_persistence:
-            notes.append(f"rule {index + 1}: sessionPersistence is not supported yet and has no effect")
+        notes += (f"rule {index + 1}: {each}" for each in _without_effect(rule, changes, held))
         make = partial(_entry, scope, rule, index, changes, action)
         entries += [Ranked(precedence, make(match, at)) for precedence, match, at in ranked]
     return Rules(tuple(entries), dropped, tuple(dict.fromkeys(faults)), tuple(notes))
+
+
+def _without_effect(rule: HTTPRouteRule | GRPCRouteRule, changes: Effects, held: Backends) -> Iterator[str]:
+    """What a rule asks for and does not get, though the rest of it works."""
+    if rule.session_persistence:
+        yield "sessionPersistence is not supported yet and has no effect"
+    pairs = ((each.request_headers, each.response_headers) for each in held.weighted)
+    for request, response in ((changes.request_headers, changes.response_headers), *pairs):
+        said = host_without_effect(request, response)
+        if said:
+            yield said
 
 
 def _entry(
