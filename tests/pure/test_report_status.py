@@ -54,6 +54,8 @@ def test_nothing_runs() -> None:
     assert {each.programmed for each in found.gateways} == {None}
     assert {(each.accepted, each.programmed) for each in found.routes} == {(True, None)}
     assert found.problems == ()
+    states = {(each.state, each.cause) for service in found.services for each in service.endpoints}
+    assert states == {("Unknown", "Flota does not run here")}
 
 
 def test_programmed_is_acknowledged() -> None:

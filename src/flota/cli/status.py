@@ -60,4 +60,4 @@ def _not_running(folder: Path) -> str:
     pid = place.holder(folder)
     if pid is not None:
         return f"Flota (pid {pid}) is starting or stopping in {folder}"
-    return f"Flota does not run in {folder}; start it with `flota up` (proxies and pods it left behind keep serving)"
+    return f"Flota does not run in {folder}; start it with `flota up` (what a killed one left keeps serving until `flota down`)"

@@ -78,8 +78,13 @@ def _endpoints(
             found[place] = better if better is not None and better.state != "Draining" and seen.state == "Healthy" else seen
     return tuple(
         EndpointRow(cluster=place[0], address=place[1], port=place[2], state=seen.state, cause=seen.cause)
-        for place, seen in sorted(found.items())
+        for place, seen in sorted((place, seen if view.running else _unseen(seen)) for place, seen in found.items())
     )
+
+
+def _unseen(seen: Seen) -> Seen:
+    """What is left of it where no Flota runs: nobody looks, so nothing is known to be well."""
+    return Seen("Unknown", "Flota does not run here") if seen.state == "Healthy" else seen
 
 
 def _worst(view: View, cluster: str, backends: Iterable[Backend]) -> dict[Place, Seen]:
