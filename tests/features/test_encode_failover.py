@@ -111,9 +111,10 @@ async def test_a_region_is_lost_whole_and_no_replayable_request_fails(tmp_path: 
         load = await lose(proxy, here, there, FAULTS[fault])
         reached = here.got()
     assert load.failed == {}
-    last = max(int(name) for name in reached)
+    late = [name for name in reached if int(name) > 2.5 * RATE]
     if fault != "hang":  # a hung pod's kernel takes requests that the pod never reads
-        assert last < 2.5 * RATE, "requests went on to the lost region for more than a second"
+        # Without Flota's probes, each pod is tried again after two seconds.
+        assert len(late) <= 4 * near, "requests went on to the lost region for more than a second"
 
 
 async def test_without_retries_requests_fail(tmp_path: Path) -> None:

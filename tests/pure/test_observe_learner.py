@@ -4,6 +4,7 @@ import math
 
 from flota.observe.hangs import HangWatch
 from flota.observe.learner import Learner
+from flota.observe.observer import ProxyWatch
 from flota.observe.samples import Counters, HostSample, counters, hosts
 
 EDGES = (10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, math.inf)
@@ -181,3 +182,12 @@ def test_hosts_are_read_with_state_and_cause():
     first, second = hosts(body)
     assert (first.label, first.address, first.total, first.state) == ("shop", "127.0.0.1:80", 3, "Dead")
     assert (second.address, second.state) == ("[::1]:81", "Draining")
+
+
+def test_an_ejection_is_judged_once():
+    watch = ProxyWatch("us")
+    left_out = HostSample("shop", "127.0.0.1:80", 0, 10, 10, "Dead", "", ejected=True)
+    assert watch.newly_ejected([left_out]) == {SHOP}
+    assert watch.newly_ejected([left_out]) == set()
+    assert watch.newly_ejected([host(10, 10, 0)]) == set()
+    assert watch.newly_ejected([left_out]) == {SHOP}

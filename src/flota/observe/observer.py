@@ -29,6 +29,8 @@ COST_SHARE = 20
 PROBE_S = 0.25
 SICK_S = 6.0
 """A probe that is answered by 503 keeps an ejected endpoint out for so long; then requests decide, as it may answer all probes so."""
+HOLD_S = 4.0
+"""An ejected endpoint that answers probes shows that probes don't meet what fails: it stays out for so long, then requests decide."""
 
 
 class _Dead(Struct, frozen=True):
@@ -37,6 +39,8 @@ class _Dead(Struct, frozen=True):
     backend: Backend
     reason: str
     since: float
+    probes_tell: bool = True
+    """False: it answered probes while it failed requests."""
     well_since: float | None = None
     """When it began to answer again; it has to do so for the backend's fail-back time."""
 
@@ -50,6 +54,7 @@ class ProxyWatch:
         self.hang_watch = HangWatch()
         self._last = b""
         self._moved_at = 0.0
+        self._ejected: set[tuple[str, str]] = set()
 
     def take_counters(self, now: float, body: bytes) -> bool:
         """True when the proxy had traffic lately, so that its endpoints deserve a look."""
@@ -65,6 +70,11 @@ class ProxyWatch:
         """(label, address) of endpoints that seem to hang."""
         limits = {label: learner.per_try_ms for label, learner in self.learners.items() if learner.per_try_ms is not None}
         return self.hang_watch.step(now, samples, limits)
+
+    def newly_ejected(self, samples: Iterable[HostSample]) -> set[tuple[str, str]]:
+        """(label, address) of endpoints that the proxy left out since the last look."""
+        before, self._ejected = self._ejected, {(sample.label, sample.address) for sample in samples if sample.ejected}
+        return self._ejected - before
 
 
 class Observer:
@@ -125,8 +135,7 @@ class Observer:
         except (ConnectionError, msgspec.DecodeError):
             return
         hanging = watch.take_hosts(self._clock.monotonic(), samples)
-        ejected = {(sample.label, sample.address) for sample in samples if sample.ejected}
-        await self._judge(watch.cluster, hanging, ejected)
+        await self._judge(watch.cluster, hanging, watch.newly_ejected(samples))
         self._publish()
 
     async def _judge(self, cluster: str, hanging: set[tuple[str, str]], ejected: set[tuple[str, str]]) -> None:
@@ -142,6 +151,8 @@ class Observer:
         for (key, backend, owner), verdict in zip(fresh, verdicts, strict=True):
             if verdict == "Silent":
                 self._dead[owner, key[1]] = _Dead(backend, "takes requests and answers none, and did not answer a probe", now)
+            elif verdict == "Answers" and key in ejected:
+                self._dead[owner, key[1]] = _Dead(backend, "requests to it failed, though it answers probes", now, probes_tell=False)
             elif verdict == "Sick" and key in ejected:
                 self._dead[owner, key[1]] = _Dead(backend, "requests to it failed, and it answers a probe with 50x", now)
 
@@ -193,6 +204,8 @@ class Observer:
 
 def _after_probe(dead: _Dead, verdict: probe.Verdict, now: float) -> _Dead | None:
     """None when requests may go there again."""
+    if not dead.probes_tell:
+        return None if now - dead.since >= HOLD_S else dead
     if verdict == "Sick" and now - dead.since >= SICK_S:
         return None
     if verdict != "Answers":
