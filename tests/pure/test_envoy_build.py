@@ -3,9 +3,11 @@
 import pytest
 
 from flota.envoy.clusters import ClusterBuilder
+from flota.envoy.listeners import ListenerBuilder
+from flota.envoy.options import Options
 from flota.envoy.protos import Protos, load
 from flota.envoy.routes import RouteBuilder
-from flota.plan import Backend, Forward, Match, RouteEntry, RouteSource, WeightedBackend
+from flota.plan import Backend, FilterChain, Forward, Listener, Match, RouteEntry, RouteSource, WeightedBackend
 from flota.plan.backends import PANIC_PERCENT
 from flota.settings import Settings
 
@@ -31,3 +33,12 @@ def test_a_far_backend_has_the_time_and_the_guard_that_the_plan_says(protos: Pro
     cluster = ClusterBuilder(protos, "/roots.pem").cluster(FAR)
     assert cluster.connect_timeout.ToMilliseconds() == FAR.connect_timeout_ms
     assert cluster.common_lb_config.healthy_panic_threshold.value == PANIC_PERCENT
+
+
+def test_a_port_belongs_to_one_proxy(protos: Protos) -> None:
+    """Else the Envoys of two clusters, or fleets, would share its connections, and neither would say so."""
+    options = Options()
+    listener = Listener("tcp/127.0.0.1/80", "127.0.0.1", 80, "TCP", (FilterChain("tcp", backends=()),))
+    message = ListenerBuilder(protos, options).listener(listener, ())
+    assert message.HasField("enable_reuse_port")
+    assert not message.enable_reuse_port.value

@@ -48,6 +48,9 @@ class ListenerBuilder:
             fields["udp_listener_config"] = {}
             fields["listener_filters"] = [self._udp_proxy(listener, listener.chains[0])]
         else:
+            # Shared ports would let the Envoy of another cluster, or fleet, take every other connection in silence; so the second one
+            # is refused with a reason. A hot restart hands the socket itself over. (UDP needs shared ports for its workers.)
+            fields["enable_reuse_port"] = wrapped(False)
             fields["filter_chains"] = [self._chain(listener, chain, links) for chain in listener.chains]
             if any(chain.server_names for chain in listener.chains):
                 fields["listener_filters"] = [self._extension("envoy.filters.listener.tls_inspector",
