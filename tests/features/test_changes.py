@@ -242,3 +242,37 @@ async def test_what_envoy_refuses_is_told_of_its_object_and_heals(world: World, 
         client = Client(port, ssl=trusted, server_hostname="safe.test")
         assert told(await client.send("safe.test")) == (200, "two", "two")
         client.close()
+
+
+async def test_gateways_and_policies_change_without_a_failed_request(world: World) -> None:
+    """What other hosts, ports and rules of the same Gateway do is no matter of the requests under way."""
+    http = {"port": world.port, "protocol": "HTTP"}
+    services = [*served("one", world.backends["one"]), *served("two", world.backends["two"])]
+    policy = {
+        "apiVersion": "flota.dev/v1alpha1",
+        "kind": "TrafficPolicy",
+        "metadata": {"name": "one"},
+        "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "one"}], "failBack": {"after": "3s"}},
+    }
+    variants = (
+        [gateway("web", {"name": "http", **http}, {"name": "narrow", "hostname": "*.narrow.test", **http})],
+        [gateway("web", {"name": "http", **http}, {"name": "more", "port": free_port(), "protocol": "HTTP"})],
+        [gateway("web", {"name": "http", **http}), policy],
+        [gateway("web", {"name": "http", **http}), gateway("web2", {"name": "second", "hostname": "second.test", **http})],
+        [gateway("web", {"name": "http", **http})],
+    )
+    world.fleet.write("us/r.yaml", [route("r", rule("one")), route("s", {**rule("two"), "timeouts": {"request": "5s"}})])
+    await world.fleet.settled()
+    async with world.asking(("r.test", "/"), ("s.test", "/"), clients=2) as clients:
+        for at, parts in enumerate(variants * 2):
+            world.fleet.write("us/main.yaml", [*parts, *services])
+            limited = {**rule("two"), "timeouts": {"request": f"{6 + at}s"}}
+            world.fleet.write("us/r.yaml", [route("r", rule("one")), route("s", limited)])
+            await world.fleet.settled()
+            await clients.more("r.test/", 60)
+            fresh = Client(world.port)
+            assert told(await fresh.send("r.test")) == (200, "one", "one")
+            fresh.close()
+    assert set(clients.answers["r.test/"]) == {(200, "one", "one")}
+    assert set(clients.answers["s.test/"]) == {(200, "two", "two")}
+    assert await world.fleet.problems() == ()
