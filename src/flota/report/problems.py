@@ -77,7 +77,7 @@ def _refused(view: View, cluster: str, proxy: ProxyView) -> Iterator[Problem]:
     plan = view.plan.proxies.get(cluster)
     for name, why in sorted(proxy.refused.items()):
         for kind, namespace, owner in _owners(view, cluster, plan, name, why):
-            message = f"the proxy refused {name}, and keeps its last good version: {why}"
+            message = f"the proxy refused {name}, and keeps the version it had, if any: {why}"
             yield Problem(cluster, kind, namespace, owner, "ProxyRefused", message)
 
 

@@ -74,6 +74,6 @@ def _backend(plan: Plan, ref: ObjectRef) -> Iterable[str]:
         for at, tier in enumerate(tiers):
             for place in tier.localities:
                 why = f": {place.why}" if place.why else ""
-                yield f"Tier {at + 1} has {len(place.endpoints)} endpoints in {place.cluster} ({place.region}){why}."
+                yield f"Tier {at} has {len(place.endpoints)} endpoints in {place.cluster} ({place.region}){why}."
         if not tiers:
             yield "It has no endpoints: requests get 503."
