@@ -202,6 +202,8 @@ def test_logs(shop: Path) -> None:
     where = addresses(shop)["us"]
     answer(where)
 
+    assert f"runs {shop.resolve()}" in flota("logs", "flota", cwd=shop).out
+
     def logged() -> Ran:
         return flota("logs", "access-us", cwd=shop)
 

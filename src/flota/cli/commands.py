@@ -86,7 +86,7 @@ def run_quietly(ctx: typer.Context, folder: FolderOption = None, context: Contex
     """What `up -d` leaves in the background."""
     from flota.cli.front import run_quiet
 
-    raise typer.Exit(run_quiet(fleet(ctx, folder, context)))
+    raise typer.Exit(run_quiet(fleet(ctx, folder, context), tell=True))
 
 
 @app.command()

@@ -1,9 +1,12 @@
 """The Flota of this very process: in front with a live table, or quiet in the background."""
 
 import asyncio
+import os
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,6 +16,9 @@ from flota.cli.live import Screen, changes
 from flota.cli.output import write
 from flota.cli.status_table import status_table
 from flota.report.status import FleetStatus
+
+if TYPE_CHECKING:
+    from flota.app.engine import Engine
 
 _REDRAW_S = 0.5
 
@@ -30,8 +36,8 @@ def run_in_front(folder: Path) -> int:
         table.join(timeout=2)
 
 
-def run_quiet(folder: Path) -> int:
-    """Until told to stop. Raises Failure when it can't start."""
+def run_quiet(folder: Path, *, tell: bool = False) -> int:
+    """Until told to stop; with `tell` the log begins with who runs what. Raises Failure when it can't start."""
     from flota.settings import read
 
     try:
@@ -40,10 +46,18 @@ def run_quiet(folder: Path) -> int:
         raise Failure(f"a setting in the environment (FLOTA_…) is wrong: {error}", 2) from error
     from flota.app.run import run_fleet
 
-    problem = asyncio.run(run_fleet(folder, settings))
+    problem = asyncio.run(run_fleet(folder, settings, _tell if tell else lambda _: None))
     if problem is not None:
         raise Failure(problem.message)
     return 0
+
+
+def _tell(engine: "Engine") -> None:
+    taken = ", ".join(engine.proxies.adopted())
+    over = f"; took over the proxies of {taken}" if taken else ""
+    when = engine.started.isoformat(timespec="milliseconds")
+    write(f"{when} Flota {version('flota')} (pid {os.getpid()}) runs {engine.state.folder}{over}")
+    sys.stdout.flush()
 
 
 def _show(folder: Path, ended: threading.Event) -> None:
