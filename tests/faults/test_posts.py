@@ -24,7 +24,7 @@ def check_once(rig: Rig) -> None:
 @pytest.mark.parametrize("fault", ["hang", "posts"])
 def test_a_hang_that_only_posts_meet(rig: Rig, fault: str) -> None:
     """`posts`: the process lives and answers probes, but no request."""
-    told = story.lose(rig, fault, 4, before=8, after=4, rate=RATE, method="POST")
+    told = story.lose(rig, fault, 4, before=11, after=4, rate=RATE, method="POST")
     check_once(rig)
     assert told.loss.failed == 0, "they were answered when the pods woke up"
     waited = [each for each in told.samples if told.failed_at < each.due < told.healed_at and each.pod.startswith("us")]
