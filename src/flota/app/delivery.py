@@ -1,6 +1,5 @@
 """Plans on their way to the proxies, and what came back: acknowledged, pending, refused."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from flota.envoy.module import choose
 from flota.envoy.options import Options
 from flota.envoy.protos import Protos, load
 from flota.envoy.wire import Ref
-from flota.latest import Latest
 from flota.plan import Plan
 from flota.settings import Settings
 
@@ -30,18 +28,16 @@ def access_log(logs: Path, cluster: str) -> Path:
 
 
 class Deliveries:
-    """Encodes what changed and hands it to the ADS server. `moves` wakes on every event of a proxy."""
+    """Encodes what changed and hands it to the ADS server."""
 
     def __init__(self, socket: Path, logs: Path, clock: Clock, settings: Settings) -> None:
         self._protos = load()
         self._options = proxy_options(self._protos, settings, logs)
         self._encoders: dict[str, Encoder] = {}
         self._clusters: frozenset[str] = frozenset()
-        self.moves: Latest[object] = Latest(object())
         self.acknowledgements = 0
         self.refusals = 0
         self.overdue = 0
-        self.push_seconds: deque[float] = deque(maxlen=1000)
         self.ads = AdsServer(socket, self._protos, clock, self._on_event, settings.needs_timeout_ms / 1000)
 
     async def serve(self) -> None:
@@ -80,9 +76,7 @@ class Deliveries:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Ack):
             self.acknowledgements += len(event.versions)
-            self.push_seconds.append(event.seconds)
         elif isinstance(event, Refusal):
             self.refusals += 1
         elif isinstance(event, Overdue):
             self.overdue += 1
-        self.moves.set(object())

@@ -11,8 +11,9 @@ from flota.observe.observer import Fetch
 from flota.observe.samples import HOSTS, hosts
 from flota.plan import Plan
 from flota.report.view import PodView, ProxyView, Seen
+from flota.report.view import ProxyState as ProxyPhase
 
-_PHASES: dict[str, str] = {"Running": "Running", "Draining": "Running", "Starting": "Starting", "Stopped": "Stopped"}
+_PHASES: dict[str, ProxyPhase] = {"Running": "Running", "Draining": "Running", "Starting": "Starting", "Stopped": "Stopped"}
 
 
 async def seen_endpoints(fetch: Fetch, clusters: Iterable[str]) -> dict[str, dict[str, dict[str, Seen]]]:
@@ -55,9 +56,9 @@ def _proxy_view(
     refused: Mapping[str, str],
     endpoints: Mapping[str, Mapping[str, Seen]],
 ) -> ProxyView:
-    phase = "Starting" if state is None else _PHASES.get(state.phase, "Failing")
+    phase: ProxyPhase = "Starting" if state is None else _PHASES.get(state.phase, "Failing")
     return ProxyView(
-        state=phase,  # type: ignore[arg-type]  # the words of the runner, narrowed above
+        state=phase,
         reason="" if state is None else state.message or state.reason,
         pid=None if state is None else state.pid,
         connected=connected,
