@@ -1,10 +1,20 @@
-"""What all rings share: slow tests run only with `--slow` (make nightly)."""
+"""What all rings share: slow tests run only with `--slow` (make nightly), which also looks for new examples.
+
+`make test` tries the same generated examples each time, so that a change is judged by what it changes; new ones are looked for at night.
+"""
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too, and new generated examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("gate", derandomize=True)
+    settings.register_profile("night", print_blob=True)
+    settings.load_profile("night" if config.getoption("--slow") else "gate")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
