@@ -182,6 +182,45 @@ def test_addresses() -> None:
     assert {each.chains[0].table for each in both.proxies["us"].listeners.values()} == {"http/127.0.0.10/80"}
 
 
+def own(*gateways: str, **addresses: tuple[str, ...]) -> Plan:
+    """Planned where each Gateway has a proxy of its own."""
+    given = {("us", "default", name): each for name, each in addresses.items()}
+    return plan_of(*gateways, addresses=given, own_proxies=frozenset({"us"}))
+
+
+def test_gateways_with_their_own_proxies_share_ports_and_are_served_before_they_have_an_address() -> None:
+    two = gateway(http(), stream("tcp", "TCP", 10080), name="b", addresses=[])
+    plan = own(gateway(http(), name="a", addresses=[]), two, b=("192.0.2.7",))
+    binds = {name: (each.address, each.port, each.bind) for name, each in plan.proxies["us"].listeners.items()}
+    assert binds == {
+        "tcp/default/a/80": ("default/a", 80, ("0.0.0.0", 10080)),
+        "tcp/default/b/80": ("default/b", 80, ("0.0.0.0", 20080)),
+        "tcp/default/b/10080": ("default/b", 10080, ("0.0.0.0", 10080)),
+    }
+    assert condition(status_of(plan, "Gateway", "a"), "Programmed") == ("False", "AddressNotAssigned")
+    assert condition(status_of(plan, "Gateway", "b"), "Programmed") == ("True", "Programmed")
+    assert status_of(plan, "Gateway", "b").addresses == ("192.0.2.7",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "balanced", "programmed", "addresses"),
+    [
+        (["192.0.2.7"], ("192.0.2.7",), "Programmed", ("192.0.2.7",)),
+        (["192.0.2.7", "192.0.2.8"], ("192.0.2.8", "192.0.2.9"), "AddressNotUsable", ("192.0.2.8",)),
+        (["192.0.2.7"], (), "AddressNotUsable", ()),
+        ([None], ("192.0.2.9",), "Programmed", ("192.0.2.9",)),
+    ],
+)
+def test_addresses_asked_of_a_load_balancer(
+    asked: list[str | None], balanced: tuple[str, ...], programmed: str, addresses: tuple[str, ...]
+) -> None:
+    named = [{"type": "IPAddress"} | ({"value": each} if each else {}) for each in asked]
+    plan = own(gateway(http(), addresses=named), gw=balanced)
+    assert condition(status_of(plan, "Gateway", "gw"), "Programmed")[1] == programmed
+    assert status_of(plan, "Gateway", "gw").addresses == addresses
+    assert "tcp/default/gw/80" in plan.proxies["us"].listeners
+
+
 def test_of_two_gateways_on_one_port_the_older_has_it() -> None:
     plan = plan_of(gateway(http(), name="old"), gateway(http(), http("own", 81), name="new"))
     assert said(plan, "Accepted", "old") == {"http": ("True", "Accepted")}

@@ -41,7 +41,7 @@ class ListenerBuilder:
         links = {table.name: table for table in tables}
         fields: Fields = {
             "name": listener.name,
-            "address": socket_address(listener.address, listener.port, listener.protocol),
+            "address": socket_address(*(listener.bind or (listener.address, listener.port)), listener.protocol),
             "per_connection_buffer_limit_bytes": wrapped(max(self._options.settings.max_body_bytes, 1 << 15)),
         }
         if listener.protocol == "UDP":

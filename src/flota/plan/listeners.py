@@ -49,5 +49,8 @@ class Listener(Struct, frozen=True):
     port: int
     protocol: Literal["TCP", "UDP"]
     chains: tuple[FilterChain, ...]
+    bind: tuple[str, int] | None = None
+    """Where the socket is when that is not `address` and `port`: the proxy of a single Gateway has the wildcard address of its pod and an
+    unprivileged port, while `port` is what clients and redirects go by, and `address` is only `<namespace>/<name>`."""
     gateways: tuple[tuple[str, str], ...] = ()
     """(namespace, name) of the Gateways that asked for it; not part of what the proxy gets."""

@@ -29,7 +29,7 @@ from flota.routing.hosts import HostTable
 from flota.routing.keys import Target
 from flota.routing.register import Changed, Register
 from flota.routing.routeplans import Piece, Surroundings
-from flota.routing.sockets import Pieces, group, listener, outdone
+from flota.routing.sockets import Bind, Pieces, bindings, group, listener, outdone
 from flota.routing.stores import Stores
 
 T = TypeVar("T")
@@ -47,6 +47,9 @@ class ClusterPlanner:
         self.problems: Mapping[ObjectRef, tuple[Problem, ...]] = {}
         self._cluster: Cluster = _NOTHING
         self._addresses: Mapping[tuple[str, str, str], tuple[str, ...]] = {}
+        self._own = False
+        """Whether each Gateway has a proxy of its own."""
+        self._binds: Mapping[str, Bind] = {}
         self._asks = Asks(cluster)
         self._stores = Stores()
         self._certify = Certifier()
@@ -88,10 +91,11 @@ class ClusterPlanner:
         new = self._cluster
         fields = ("gateway_classes", "gateways", "secrets", "reference_grants")
         same = all(getattr(old, each) is getattr(new, each) for each in fields)
-        if same and fleet.addresses is self._addresses:
+        own = new.name in fleet.own_proxies
+        if same and fleet.addresses is self._addresses and own == self._own:
             return set()
-        self._addresses = fleet.addresses
-        found = {each.key: each for each in fronts(new, fleet.addresses, self._certify)}
+        self._addresses, self._own = fleet.addresses, own
+        found = {each.key: each for each in fronts(new, fleet.addresses, self._certify, own=own)}
         others = frozenset(new.gateways.keys() - found.keys())
         changed = {key for key in found.keys() | self._gateways.keys() if found.get(key) != self._gateways.get(key)}
         changed |= others ^ self._others
@@ -162,6 +166,7 @@ class ClusterPlanner:
         """Plan sockets again. Gives routes that began or ceased to get no connections of one."""
         if rebuilt:
             self._sockets = group(self._fronts.values())
+            self._binds = bindings(self._sockets) if self._own else {}
             touched = set(self._sockets)
         else:
             # Entries of HTTP routes live in tables: only pieces that carry bytes are part of a socket.
@@ -170,7 +175,7 @@ class ClusterPlanner:
         pieces = {each: self.register.pieces[each].values() for each in self._fronts}
         fresh = {name: each for name, each in self._listeners.items() if name in self._sockets}
         for name in touched:
-            new = listener(name, self._sockets[name], pieces)
+            new = listener(name, self._sockets[name], pieces, self._binds.get(name))
             fresh[name] = _same(fresh.get(name), new)
         if fresh.keys() != self._listeners.keys() or any(fresh[name] is not self._listeners[name] for name in fresh):
             self._listeners = fresh

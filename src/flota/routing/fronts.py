@@ -19,7 +19,10 @@ class FrontId(NamedTuple):
 
 
 class Front(Struct, frozen=True):
-    """A listener of a Gateway. `hostname` `*` = all. `addresses` empty = not served."""
+    """A listener of a Gateway. `hostname` `*` = all. `addresses` empty = not served.
+
+    `addresses`: where it listens; only `<namespace>/<name>` of the Gateway where that has a proxy of its own.
+    """
 
     id: FrontId
     hostname: str

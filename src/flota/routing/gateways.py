@@ -55,10 +55,11 @@ def our_classes(cluster: Cluster) -> dict[str, GatewayClass | None]:
     return ours
 
 
-def fronts(cluster: Cluster, addresses: Addresses, certify: Certify) -> tuple[GatewayFront, ...]:
+def fronts(cluster: Cluster, addresses: Addresses, certify: Certify, *, own: bool = False) -> tuple[GatewayFront, ...]:
     """Every Gateway of ours, the oldest first: of several that want one address and port, the oldest has it.
 
-    `certify` is `listeners.certificates`, or a memo of it.
+    `certify` is `listeners.certificates`, or a memo of it. `own`: each has a proxy of its own, so none takes a port from another, and it
+    is served before it is known at which addresses.
     """
     ours = our_classes(cluster)
     mine = sorted(
@@ -66,23 +67,27 @@ def fronts(cluster: Cluster, addresses: Addresses, certify: Certify) -> tuple[Ga
         key=lambda each: age(each.metadata),
     )
     claims: Claims = {}
-    return tuple(_front(cluster, each, addresses, claims, certify) for each in mine)
+    return tuple(_front(cluster, each, addresses, claims, certify, own=own) for each in mine)
 
 
-def _front(cluster: Cluster, gateway: Gateway, given: Addresses, claims: Claims, certify: Certify) -> GatewayFront:
+def _front(
+    cluster: Cluster, gateway: Gateway, given: Addresses, claims: Claims, certify: Certify, *, own: bool
+) -> GatewayFront:
     meta = gateway.metadata
     ref = ObjectRef(cluster.name, "Gateway", meta.namespace, meta.name)
-    found, refusal = _addresses(gateway, given.get((cluster.name, meta.namespace, meta.name), ()))
+    balanced = given.get((cluster.name, meta.namespace, meta.name), ())
+    found, refusal = _addresses(gateway, balanced)
     refusal = refusal or _parameters(cluster, gateway)
-    usable = () if refusal else found
+    usable = () if refusal else tuple(each for each in balanced if _asked_for(gateway, each)) if own else found
+    bound = (f"{meta.namespace}/{meta.name}",) if own and not refusal else usable
     conflicted = conflicts(gateway.spec.listeners)
     listed: list[Front] = []
     for listener in gateway.spec.listeners:
         fault = unsupported(listener, gateway.spec) or conflicted.get(listener.name)
-        fault = fault or _claim(listener, usable, ref, claims)
+        fault = fault or _claim(listener, bound, ref, claims)
         certified = certify(listener, gateway, cluster.secrets, cluster.reference_grants)
-        listed.append(_listener(gateway, listener, usable, fault, conflicted.get(listener.name), certified))
-    said = _conditions(gateway, listed, usable, refusal)
+        listed.append(_listener(gateway, listener, bound, fault, conflicted.get(listener.name), certified))
+    said = _conditions(gateway, listed, usable, refusal, tuple(each for each in found if each not in usable))
     trouble = conditions.problems(ref, said)
     for each in listed:
         trouble += conditions.problems(ref, each.conditions, f"listener {each.id.listener}: ")
@@ -98,6 +103,12 @@ def _addresses(gateway: Gateway, given: tuple[str, ...]) -> tuple[tuple[str, ...
     asked = tuple(each.value for each in gateway.spec.addresses if each.value)
     found = asked if asked and len(asked) == len(gateway.spec.addresses) else asked + given
     return tuple(dict.fromkeys(found)), None
+
+
+def _asked_for(gateway: Gateway, address: str) -> bool:
+    """Whatever the load balancer gives, unless certain addresses are named."""
+    named = {each.value for each in gateway.spec.addresses}
+    return not named or None in named or address in named
 
 
 def _parameters(cluster: Cluster, gateway: Gateway) -> Fault | None:
@@ -171,7 +182,7 @@ def _say(kind: str, fault: Fault | None, generation: int) -> Condition:
 
 
 def _conditions(
-    gateway: Gateway, listed: list[Front], addresses: tuple[str, ...], refusal: Fault | None
+    gateway: Gateway, listed: list[Front], addresses: tuple[str, ...], refusal: Fault | None, missing: tuple[str, ...]
 ) -> tuple[Condition, ...]:
     generation = gateway.metadata.generation
     refused = [each.id.listener for each in listed if each.conditions[0].status == "False"]
@@ -187,6 +198,9 @@ def _conditions(
         accepted = conditions.true("Accepted", generation)
     if accepted.status == "False":
         programmed = conditions.false("Programmed", generation, "Invalid", accepted.message)
+    elif missing:
+        text = f"its load balancer does not have {', '.join(missing)} (spec.addresses)"
+        programmed = conditions.false("Programmed", generation, "AddressNotUsable", text)
     elif not addresses:
         programmed = conditions.false("Programmed", generation, "AddressNotAssigned", "no address was found for it yet")
     elif len(idle) == len(listed):

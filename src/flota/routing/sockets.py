@@ -1,7 +1,7 @@
 """Listeners of Gateways and the pieces of byte-carrying routes → the sockets of a proxy."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from flota.plan import FilterChain, Listener, ObjectRef
 from flota.routing.fronts import Front, FrontId
@@ -9,6 +9,12 @@ from flota.routing.hostnames import ANY, intersect, most_specific, specificity
 from flota.routing.routeplans import Piece
 
 Pieces = Mapping[FrontId, Iterable[Piece]]
+Bind = tuple[str, int]
+WILDCARD = "0.0.0.0"  # noqa: S104  (a pod's own address, known to nobody before it runs)
+PRIVILEGED = 1023
+STEP = 10_000
+OWN_PORTS = frozenset({19001})
+"""Ports that every proxy pod uses itself: readiness and figures."""
 
 
 def group(fronts: Iterable[Front]) -> dict[str, tuple[Front, ...]]:
@@ -20,7 +26,25 @@ def group(fronts: Iterable[Front]) -> dict[str, tuple[Front, ...]]:
     return {name: tuple(each) for name, each in found.items()}
 
 
-def listener(name: str, fronts: tuple[Front, ...], pieces: Pieces) -> Listener:
+def bindings(sockets: Mapping[str, tuple[Front, ...]]) -> dict[str, Bind]:
+    """Where the sockets of Gateways are that have a proxy of their own: on all addresses of its pod, and on an unprivileged port."""
+    taken: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for fronts in sockets.values():
+        taken[fronts[0].transport, fronts[0].addresses[0]].add(fronts[0].port)
+    return {
+        name: (WILDCARD, container_port(fronts[0].port, taken[fronts[0].transport, fronts[0].addresses[0]]))
+        for name, fronts in sockets.items()
+    }
+
+
+def container_port(port: int, taken: Collection[int]) -> int:
+    """The port inside the pod: 80 becomes 10080, or 20080 where 10080 is `taken` by another listener. No two ports become the same one."""
+    if port > PRIVILEGED and port not in OWN_PORTS:
+        return port
+    return next(each for each in range(port + STEP, 1 << 16, STEP) if each not in taken)
+
+
+def listener(name: str, fronts: tuple[Front, ...], pieces: Pieces, bind: Bind | None = None) -> Listener:
     """One socket with the chains of all listeners that share it."""
     transport, rest = name.split("/", 1)
     address = rest.rpartition("/")[0]
@@ -34,6 +58,7 @@ def listener(name: str, fronts: tuple[Front, ...], pieces: Pieces) -> Listener:
         port=fronts[0].port,
         protocol="UDP" if transport == "udp" else "TCP",
         chains=tuple(chains[each] for each in sorted(chains)),
+        bind=bind,
         gateways=tuple(sorted({(front.id.namespace, front.id.gateway) for front in fronts})),
     )
 
