@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flota.envoy import wire
+from flota.envoy.boarding import MAX_RESPONSE_BYTES
 from flota.envoy.events import Ack, Overdue, Refusal
 from flota.envoy.protos import load
-from flota.envoy.session import MAX_RESPONSE_BYTES, Request, Session
+from flota.envoy.session import Request, Session
 from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Ref, Resource, Snapshot, TypeUrl
 
 RESPONSE = load().message("envoy.service.discovery.v3.DeltaDiscoveryResponse")

@@ -14,18 +14,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from flota.envoy import suspects
 from flota.envoy.again import Again
-from flota.envoy.events import Ack, Event, Overdue, Refusal
-from flota.envoy.holdings import RANK, WILDCARD_TYPES, Alarm, Due, Flight, Holdings
+from flota.envoy.boarding import Boarding
+from flota.envoy.events import Ack, Event
+from flota.envoy.holdings import RANK, WILDCARD_TYPES, Alarm, Holdings
+from flota.envoy.landing import Landing
 from flota.envoy.ordering import Ordering
-from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Ref, Resource, Snapshot, TypeUrl, delta_response
-
-# A full response of routes holds up Envoy's main thread for some 8 ms, and every other change with it.
-MAX_RESPONSE_BYTES = 1 << 18
-# After this long without an answer the next response of the type goes out anyway; doubled per response in flight.
-PATIENCE = 0.05
-MAX_PATIENCE = 1.0
+from flota.envoy.wire import CDS, LDS, Ref, Resource, Snapshot, TypeUrl, delta_response
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -51,8 +46,9 @@ class Session:
         self._again = Again()
         self._ordering = Ordering(self._types, self._alarm, opened, needs_timeout)
         self._remembered = remembered or {}
-        self._nonces = 0
         self._events: list[Event] = []
+        self._boarding = Boarding(proxy, self._types, self._ordering, self._alarm, self._events)
+        self._landing = Landing(proxy, self._types, self._ordering, self._again, self._events)
 
     def publish(self, snapshot: Snapshot) -> None:
         """Newest wins. Until the first one nothing is answered, so a server that is still reading removes nothing."""
@@ -95,7 +91,7 @@ class Session:
         state = self._types.setdefault(request.type_url, Holdings(request.type_url))
         flight = state.flights.pop(request.nonce, None)
         if flight is not None:
-            self._landed(state, flight, request.error, now)
+            self._landing.landed(state, flight, request.error, now)
         if first:
             state.wildcard = request.type_url in WILDCARD_TYPES and not request.subscribe
             state.foreign.update(request.initial_versions)
@@ -145,69 +141,6 @@ class Session:
         for name in self._wanted(state.type_url):
             state.make_due(name)
 
-    def _landed(self, state: Holdings, flight: Flight, error: str | None, now: float) -> None:
-        newest = []
-        for name in flight.content():
-            if state.flying.get(name, ("",))[0] == flight.nonce:
-                del state.flying[name]
-                newest.append(name)
-        if error is None:
-            self._accepted(state, flight, now)
-        else:
-            self._refused(state, flight, newest, error.strip(), now)
-
-    def _accepted(self, state: Holdings, flight: Flight, now: float) -> None:
-        alone = state.type_url == LDS and not any(map(_has_scopes, state.held.values()))
-        for name, one in flight.content().items():
-            self._ordering.uncount(state.held.pop(name, None))
-            state.foreign.pop(name, None)
-            state.doubtful.discard(name)
-            self._again.accepted((state.type_url, name))
-            if one is not None and state.subscribes(name):
-                state.held[name] = one
-                state.refused.pop(name, None)
-            else:
-                self._ordering.uncount(one)
-            if one is not None and not state.leaving(name):
-                self._ordering.arrived((state.type_url, name))
-        if alone and any(map(_has_scopes, flight.sent.values())):
-            self._send_scopes_again()
-        versions = {name: None if one is None else one.version for name, one in flight.content().items()}
-        self._events.append(Ack(self.proxy, state.type_url, versions, now - flight.at))
-
-    def _send_scopes_again(self) -> None:
-        """Envoy acknowledges scopes even when no listener takes them: the first one after that would wait for ever (seen with 1.40)."""
-        scopes = self._types.get(SRDS)
-        if scopes is not None:
-            for name in scopes.held:
-                scopes.forced.add(name)
-                scopes.make_due(name)
-
-    def _refused(self, state: Holdings, flight: Flight, names: list[str], error: str, now: float) -> None:
-        for one in flight.sent.values():
-            self._ordering.uncount(one)
-        content = flight.content()
-        if len(content) == 1:
-            for name, one in flight.sent.items():
-                state.refused[name] = one.version
-                if name in state.doubtful:
-                    state.doubtful.discard(name)
-                    self._ordering.uncount(state.held.pop(name, None))
-                self._again.refused((state.type_url, name), error, now)
-                if name in state.held and not state.leaving(name):
-                    self._ordering.arrived((state.type_url, name))
-                self._events.append(Refusal(self.proxy, state.type_url, name, one.version, error))
-            return
-        state.doubtful.update(name for name in flight.removed if name in state.held)
-        if not names:
-            return
-        # Envoy applied the good ones of most kinds of response but has not recorded their versions, so all go again.
-        for name in names:
-            state.due[name] = Due(waits={}, judged=True)
-            state.forced.add(name)
-        state.apart.extend(suspects.groups(names, error))
-        state.apart_next = False
-
     def pump(self, now: float) -> list[bytes]:
         """The responses that can go now, in order of sending; sets `wake_at`."""
         self._alarm.at = None
@@ -217,20 +150,13 @@ class Session:
         self._try_again(now)
         responses = []
         for state in sorted(self._types.values(), key=_sending_order):
-            flight = self._next(state, now) if state.due and self._window_open(state, now) else None
+            flight = self._boarding.next(state, now)
             if flight is None and state.type_url in (CDS, LDS) and not state.greeted and not self._wanted(state.type_url):
                 # Envoy waits for a first answer, for clusters before it even asks for listeners: "nothing" is one too.
-                flight = self._take_off(state, {}, (), now)
+                flight = self._boarding.nothing(state, now)
             if flight is not None:
                 responses.append(delta_response(state.type_url, flight.nonce, flight.sent.values(), flight.removed))
         return responses
-
-    def _next(self, state: Holdings, now: float) -> Flight | None:
-        for _ in range(2 * len(state.apart) + 1):  # a group may turn out to be outdated, or to wait
-            flight = self._board(state, now)
-            if flight is not None:
-                return flight
-        return None
 
     @property
     def wake_at(self) -> float | None:
@@ -239,7 +165,8 @@ class Session:
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
-        events, self._events = self._events, []
+        events = self._events[:]
+        self._events.clear()
         return events
 
     def _adopt(self) -> None:
@@ -263,96 +190,6 @@ class Session:
             elif name not in state.flying:
                 state.forced.add(name)
                 state.make_due(name)
-
-    def _window_open(self, state: Holdings, now: float) -> bool:
-        """One response in flight per type, so that newer content can gather; more only if an answer is late.
-
-        Envoy answers late for clusters when one of them doesn't get warm; the others must not wait for that one.
-        """
-        if not state.flights:
-            return True
-        last = max(flight.at for flight in state.flights.values())
-        opens = last + min(MAX_PATIENCE, PATIENCE * 2.0 ** min(10, len(state.flights) - 1))
-        if now < opens:
-            self._alarm.by(opens)
-        return now >= opens
-
-    def _board(self, state: Holdings, now: float) -> Flight | None:
-        wanted = self._wanted(state.type_url)
-        sent: dict[str, Resource] = {}
-        going: list[str] = []
-        size, blocked = 0, False
-        for name in state.candidates():
-            one = wanted.get(name)
-            if not state.subscribes(name) or (one is None and not self._worth_removing(state, name)):
-                del state.due[name]
-            elif one is None:
-                going.append(name)
-            elif self._is_there(state, name, one):
-                del state.due[name]
-            elif self._must_wait(state, name, one, now):
-                blocked = True
-            elif size and size + len(one.body) > MAX_RESPONSE_BYTES:
-                self._alarm.by(now)
-                state.newest_next = not state.newest_next
-                break
-            else:
-                sent[name] = one
-                size += len(one.body)
-        else:
-            state.newest_next = False
-        # A listener may take over the address of one that goes: both have to be in the same response.
-        removed = () if blocked and state.type_url == LDS else self._ordering.removable(state, going, now)
-        return self._take_off(state, sent, removed, now) if sent or removed else None
-
-    def _must_wait(self, state: Holdings, name: str, one: Resource, now: float) -> bool:
-        missing = self._ordering.waits(state, name, one, now)
-        if not missing:
-            return False
-        if not self._ordering.overdue(state, name, now):
-            return True
-        self._events.append(Overdue(self.proxy, state.type_url, name, tuple(sorted(missing))))
-        return False
-
-    def _is_there(self, state: Holdings, name: str, one: Resource) -> bool:
-        if name in state.forced:
-            return False
-        sent = state.sent(name)
-        return (sent is not None and sent.version == one.version) or state.refused.get(name) == one.version
-
-    def _take_off(self, state: Holdings, sent: dict[str, Resource], removed: tuple[str, ...], now: float) -> Flight:
-        self._nonces += 1
-        flight = Flight(nonce=str(self._nonces), sent=sent, removed=removed, at=now)
-        state.flights[flight.nonce] = flight
-        state.greeted = True
-        for name, one in flight.content().items():
-            if one is not None and state.type_url == CDS:
-                self._refresh_endpoints(one)
-            state.flying[name] = (flight.nonce, one)
-            state.forced.discard(name)
-            del state.due[name]
-            self._ordering.count(one)
-            if one is None and name in state.names:
-                state.absent.add(name)
-            else:
-                state.absent.discard(name)
-        return flight
-
-    def _refresh_endpoints(self, cluster: Resource) -> None:
-        """A new cluster, or a changed one, which to Envoy is a new one too, waits for its endpoints to be sent.
-
-        If another cluster (or its former self) has subscribed to them, Envoy doesn't ask again; without this it would
-        wait for 15 s (seen with 1.40).
-        """
-        endpoints = self._types.get(EDS)
-        for type_url, name in cluster.needs:
-            if type_url == EDS and endpoints is not None and endpoints.subscribes(name):
-                endpoints.forced.add(name)
-                endpoints.absent.discard(name)
-                endpoints.make_due(name)
-
-    def _worth_removing(self, state: Holdings, name: str) -> bool:
-        return state.has(name) or (name in state.names and name not in state.absent)
 
     def held(self, type_url: TypeUrl, name: str) -> str | None:
         """The acknowledged version, None if there is none."""
@@ -388,11 +225,7 @@ class Session:
         return found | self._ordering.not_asked_for()
 
     def _wanted(self, type_url: TypeUrl) -> Mapping[str, Resource]:
-        return (self._snapshot or {}).get(type_url, {})
-
-
-def _has_scopes(listener: Resource) -> bool:
-    return any(type_url in (RDS, SRDS) for type_url, _ in listener.needs)
+        return self._ordering.wanted.get(type_url, {})
 
 
 def _sending_order(state: Holdings) -> int:
