@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -24,7 +25,7 @@ from ads_harness import (
 )
 
 from flota.envoy.ads import AdsServer
-from flota.envoy.events import Ack, Connected, Disconnected, Event, Refusal
+from flota.envoy.events import Ack, Connected, Disconnected, Event, Overdue, Refusal
 from flota.envoy.protos import load
 from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Resource
 
@@ -60,6 +61,16 @@ async def probing(port: int, host: str, answers: set[tuple[int, str]]) -> AsyncI
         running = tasks.create_task(probe(), name="probe")
         yield
         running.cancel()
+
+
+async def served(port: int, **headers: str) -> tuple[int, str]:
+    """The first answer; a listener that was acknowledged opens a moment later."""
+
+    async def answer() -> tuple[int, str] | None:
+        found = await get(port, **headers)
+        return found if found[0] else None
+
+    return await until(answer)  # type: ignore[no-any-return]
 
 
 async def settle(server: AdsServer, *resources: Resource, proxy: str = "us") -> None:
@@ -186,6 +197,35 @@ async def test_a_refused_listener_and_a_refused_table_keep_what_was(folder: Path
         assert await get(port, "a.test") == (200, "one")
         assert await get(other, "z.test") == (200, "one")
         assert server.acknowledged("us", RDS, "r") == base[1].version
+
+
+async def test_a_refused_listener_does_not_hold_up_the_next(folder: Path, make: Maker) -> None:
+    """With no listener left Envoy acknowledges scopes without asking for their tables: nothing may wait for those."""
+    events: list[Event] = []
+
+    def scoped(name: str, port: int) -> list[Resource]:
+        needs = [(RDS, f"table-{name}"), (SRDS, f"scope-{name}")]
+        return [
+            make.routes(f"table-{name}", {"*": "c"}),
+            make.scope(f"scope-{name}", f"table-{name}", name),
+            make.scoped_listener(name, port, needs),
+        ]
+
+    async with backend("one") as port, running_server(folder, events.append) as server, running_envoy(folder):
+        shared, free = [make.cluster("c"), make.endpoints("c", port)], free_port()
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            taken = other.getsockname()[1]
+            first = scoped("first", taken)
+            server.publish("us", snapshot(*shared, *first))
+            await until(lambda: server.refused("us"))
+            server.publish("us", snapshot(*shared, *first, *scoped("second", free)))
+            await until(lambda: server.acknowledged("us", LDS, "second"))
+            assert [event for event in events if isinstance(event, Overdue)] == []
+            assert await served(free, x_key="second") == (200, "one")
+        await until(lambda: server.acknowledged("us", LDS, "first"))
+        assert await served(taken, x_key="first") == (200, "one")
 
 
 async def test_scopes_in_conflict_cost_only_one_of_them(folder: Path, make: Maker) -> None:

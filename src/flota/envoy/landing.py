@@ -5,7 +5,7 @@ from flota.envoy.again import Again
 from flota.envoy.events import Ack, Event, Refusal
 from flota.envoy.holdings import Due, Flight, Holdings
 from flota.envoy.ordering import Ordering
-from flota.envoy.wire import LDS, RDS, SRDS, Resource, TypeUrl
+from flota.envoy.wire import LDS, SRDS, TypeUrl
 
 
 class Landing:
@@ -31,7 +31,7 @@ class Landing:
             self._refused(state, flight, newest, error.strip(), now)
 
     def _accepted(self, state: Holdings, flight: Flight, now: float) -> None:
-        alone = state.type_url == LDS and not any(map(_has_scopes, state.held.values()))
+        first = state.type_url == LDS and not self._ordering.scopes_in_use()
         for name, one in flight.content().items():
             self._ordering.uncount(state.held.pop(name, None))
             state.foreign.pop(name, None)
@@ -44,7 +44,7 @@ class Landing:
                 self._ordering.uncount(one)
             if one is not None and not state.leaving(name):
                 self._ordering.arrived((state.type_url, name))
-        if alone and any(map(_has_scopes, flight.sent.values())):
+        if first and self._ordering.scopes_in_use():
             self._send_scopes_again()
         versions = {name: None if one is None else one.version for name, one in flight.content().items()}
         self._events.append(Ack(self._proxy, state.type_url, versions, now - flight.at))
@@ -81,7 +81,3 @@ class Landing:
             state.forced.add(name)
         state.apart.extend(suspects.groups(names, error))
         state.apart_next = False
-
-
-def _has_scopes(listener: Resource) -> bool:
-    return any(type_url in (RDS, SRDS) for type_url, _ in listener.needs)

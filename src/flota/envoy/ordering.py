@@ -6,6 +6,7 @@ Facts about Envoy 1.40 behind it, each found with the real one (tests/features/t
   warm holds back the acknowledgements of all, though not the clusters themselves.
 - "Doesn't exist" as the answer for endpoints ends the wait of their cluster at once; no answer ends it after 15 s.
 - A scope whose table has not arrived answers 404.
+- Tables of scopes are asked for by listeners: while none has them, scopes are acknowledged and wait.
 """
 
 from collections import Counter
@@ -89,7 +90,15 @@ class Ordering:
             return True
         if needer.type_url == SRDS:
             return not needer.has(needer_name)
-        return SRDS not in self._types or not any(ref in scope.needs for scope in self.wanted.get(SRDS, {}).values())
+        if SRDS not in self._types or not self.scopes_in_use():
+            return True
+        return not any(ref in scope.needs for scope in self.wanted.get(SRDS, {}).values())
+
+    def scopes_in_use(self) -> bool:
+        """Whether the proxy has a listener that looks tables up by scope. Without one Envoy acknowledges scopes and does not ask for
+        their tables, also when it has just refused the listener that made it ask for scopes (seen with 1.40)."""
+        listeners = self._types.get(LDS)
+        return listeners is not None and (bool(listeners.foreign) or any(map(_has_scopes, listeners.held.values())))
 
     def _subscribed(self, ref: Ref) -> bool:
         state = self._types.get(ref[0])
@@ -114,3 +123,7 @@ class Ordering:
         if any(state.foreign and RANK.get(state.type_url, 0) > rank for state in self._types.values()):
             return True
         return any(t not in self._types and RANK.get(t, 0) > rank for t, _ in self._uses)
+
+
+def _has_scopes(listener: Resource) -> bool:
+    return any(type_url == SRDS for type_url, _ in listener.needs)
