@@ -269,6 +269,53 @@ async def test_a_clusters_folder_that_is_moved_away_keeps_its_objects_until_it_i
         await shop.until(lambda: shop.ports() == {"a": 82})
 
 
+def renamed(folder: str) -> str:
+    return FLEET.replace("{name: us, region: us-east}", f"{{name: us, region: us-east, manifests: {folder}}}")
+
+
+async def test_a_folder_that_is_not_there_yet_takes_no_object_away(root: Path) -> None:
+    (root / "us/a.yaml").write_text(service("a"))
+    (root / "us/b.yaml").write_text(service("b"))
+    async with following(root) as shop:
+        (root / "fleet.yaml").write_text(renamed("usa"))
+        await shop.until(lambda: shop.problems() == [("Unreadable", "usa")])
+        await shop.always(lambda: shop.ports() == {"a": 80, "b": 80}, 0.1)
+        (root / "usa").mkdir()  # a copy begins with an empty folder
+        await shop.until(lambda: "no manifest lies in it yet" in shop.source.problems.get()[0].message)
+        await shop.always(lambda: shop.ports() == {"a": 80, "b": 80}, 0.1)
+        rename_into_place(root / "usa/a.yaml", service("a", 81))
+        await shop.until(lambda: shop.ports() == {"a": 81} and shop.problems() == [])
+        assert shop.services()["a"].metadata.generation == 2
+
+
+async def test_a_clusters_files_that_are_removed_empty_it(root: Path) -> None:
+    (root / "us/a.yaml").write_text(service("a"))
+    async with following(root) as shop:
+        shutil.rmtree(root / "us")
+        await shop.until(lambda: shop.ports() == {})
+        assert shop.problems() == [("Unreadable", "us")]
+
+
+@pytest.mark.parametrize("way", ["moved away", "named newly"])
+async def test_a_folder_that_went_while_nothing_ran_keeps_its_objects(root: Path, way: str) -> None:
+    (root / "us/a.yaml").write_text(service("a"))
+    async with following(root) as shop:
+        memory = shop.source.memory()
+    if way == "moved away":
+        (root / "us").rename(root / "us.old")
+    else:
+        (root / "fleet.yaml").write_text(renamed("usa"))
+    async with following(root, memory) as shop:
+        assert shop.ports() == {"a": 80}
+        assert [reason for reason, _ in shop.problems()] == ["Unreadable"]
+        folder = root / ("us" if way == "moved away" else "usa")
+        folder.mkdir()
+        (folder / "b.yaml").write_text(service("b"))
+        await shop.until(lambda: shop.ports() == {"b": 80} and shop.problems() == [])
+    async with following(root, memory) as shop:
+        assert shop.ports() == {"b": 80}
+
+
 async def test_links_to_files_are_followed_wherever_they_lead_and_links_to_folders_are_not(root: Path) -> None:
     """As Kubernetes mounts a ConfigMap: a link through a folder that is swapped."""
     mount = root.parent / "mount"

@@ -34,6 +34,8 @@ class Folder:
         self.table = ObjectTable(memory)
         self.layout = layout_of(None)
         self._set: ClusterSet | None = None
+        self._lost: set[str] = set()
+        """Clusters whose folder is not there, or has not been read since: nothing says that their objects shall go."""
         self._links: set[str] = set()
         self._assembler = Assembler()
         self._stamps: dict[str, Stamp] = {}
@@ -67,13 +69,36 @@ class Folder:
         for told in [told for told in self._flaws if told == folder or (folder and told.startswith(folder + "/"))]:
             del self._flaws[told]
         self._flaws.update(listing.flaws)
+        self._lose(folder, listing)
         self._links = {link for link in self._links if not _lies_in(link, folder)} | set(listing.links)
         known = {path for path in self._stamps if _lies_in(path, folder)}
         news = {path for path, stamp in listing.files.items() if self._stamps.get(path) != stamp}
         gone = known - listing.files.keys()
         if listing.flaws:  # a partial list says nothing about what is not in it
             gone = {path for path in gone if listing.folders and not os.path.lexists(self.root / path)}
-        return news, gone
+        return news, {path for path in gone if not self._lost.intersection(self.clusters_of(path))}
+
+    def _lose(self, folder: str, listing: Listing) -> None:
+        """A cluster whose folder is missing is lost; it is found by the first manifest, for a new folder is empty at first."""
+        owners = {member.name for member in self.layout.members if member.folder == folder}
+        if not listing.folders:
+            self._lost |= owners
+        elif not listing.files and any(owners & self._lost.intersection(self.table.clusters_of(path)) for path in self._stamps):
+            self._flaws.setdefault(folder, _EMPTY)
+
+    def _find(self, path: str) -> None:
+        """The clusters of this manifest have their folder again: from now on they are what lies in it."""
+        found = self._lost.intersection(self.layout.clusters_of(path))
+        if not found:
+            return
+        self._lost -= found
+        for member in self.layout.members:
+            if member.name in found and member.folder is not None:
+                self._flaws.pop(member.folder, None)
+        self._reassign()
+        for gone in [known for known in self._stamps if found.intersection(self.clusters_of(known))]:
+            if not os.path.lexists(self.root / gone):
+                self.put(gone, None)
 
     def accepts(self, path: str) -> bool:
         """Whether the file is to be read: it is somebody's, and there is room for one more. Call it before `read`."""
@@ -98,6 +123,8 @@ class Folder:
 
     def put(self, path: str, reading: FileReading | None) -> None:
         """Take what the file says; it is in effect after `settle`."""
+        if reading is not None and reading.flaw is None:
+            self._find(path)
         clusters = self.clusters_of(path)
         self._links.discard(path)
         if reading is None or not clusters:
@@ -122,8 +149,14 @@ class Folder:
         return len(self._stamps)
 
     def clusters_of(self, path: str) -> tuple[str, ...]:
-        """Whose objects the file holds; the top's for a file there, nobody's outside the clusters' folders."""
-        return self.layout.clusters_of(path) if "/" in path else (TOP,)
+        """Whose objects the file holds; the top's for a file there, nobody's outside the clusters' folders.
+
+        What a lost cluster held stays with it: the ClusterSet may name its new folder before that is there.
+        """
+        if "/" not in path:
+            return (TOP,)
+        owners, held = self.layout.clusters_of(path), self._lost.intersection(self.table.clusters_of(path))
+        return (*owners, *sorted(held.difference(owners)))
 
     def settle(self, now: datetime, *, hold: bool = False) -> tuple[str, ...]:
         """Put what was read into effect. The folders that have to be listed now, since the ClusterSet names them newly."""
@@ -132,8 +165,11 @@ class Folder:
         # A fleet.yaml that is missing (a slip, or an editor between two steps) may not take down every cluster.
         cluster_set = self._cluster_set() or self._set
         if cluster_set is not self._set:
-            self._set = cluster_set
+            first, self._set = self._set is None, cluster_set
             self.layout = layout_of(cluster_set)
+            self._lost = {m.name for m in self.layout.members if m.folder is None or _obstacle(self.root, m.folder)}
+            if first:  # what was in effect before the last stop, and whose folder is missing now
+                self._stamps |= dict.fromkeys(self.table.recall(self._lost), files.NOTHING)
             self._reassign()
             # What was in a folder of before may lie in one that is still to be listed: it is not deleted before that.
             self.table.settle(now, hold=hold or bool(self._news(before)))
@@ -198,6 +234,9 @@ class Folder:
             yield Problem(owners[0] if owners else None, "Folder", "", folder, "Unreadable", f"{folder or '.'}: {why}", folder)
 
 
+_EMPTY = "no manifest lies in it yet; the objects of before stay until one does (to empty the cluster, remove it from the ClusterSet)"
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """A folder read once."""
 
@@ -243,5 +282,5 @@ def _obstacle(root: pathlib.Path, folder: str) -> str | None:
         if at.is_symlink():
             return "a link to a folder is not followed; name the folder itself"
     if not at.is_dir():
-        return "there is no such folder; create it, or change `manifests` in the ClusterSet (its objects stay until then)"
+        return "there is no such folder; create it, or change `manifests` in the ClusterSet (objects that the cluster had stay until then)"
     return None

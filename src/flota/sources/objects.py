@@ -6,7 +6,7 @@ first seen stays; moving an object to another file changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -102,6 +102,20 @@ class ObjectTable:
         file = self._files.get(path)  # none while it is being read for the first time
         if file is not None and file.clusters != clusters:
             self._replace(path, _File(clusters, file.documents))
+
+    def recall(self, clusters: Collection[str]) -> tuple[str, ...]:
+        """Take the last good version of these clusters' files from memory, as nothing can be read of them; the files' paths."""
+        found: dict[str, set[str]] = {}
+        for old in self._remembered.values():
+            if old.cluster in clusters and old.path not in self._files:
+                found.setdefault(old.path, set()).add(old.cluster)
+        for path, owners in found.items():
+            self._replace(path, _File(tuple(sorted(owners)), self._from_memory(path)))
+        return tuple(found)
+
+    def clusters_of(self, path: str) -> tuple[str, ...]:
+        """Whose objects the file holds now; nobody's before it was put."""
+        return self._files[path].clusters if path in self._files else ()
 
     def settle(self, now: datetime, *, hold: bool = False) -> bool:
         """Put into effect what was put and dropped; whether anything changed. `hold`: nothing is deleted for now."""
