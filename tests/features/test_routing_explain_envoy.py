@@ -21,7 +21,8 @@ from routing_fleets import plan_of, service
 HOSTS = ("a.example.com", "b.example.com", "x.a.example.com", "*.example.com", "*.a.example.com", "*.com", "c.org")
 AUTHORITIES = (
     "a.example.com", "A.Example.COM:8080", "b.example.com:", "x.a.example.com", "y.x.a.example.com", "example.com", ".example.com",
-    "c.org:80", "C.ORG", "d.net", "[::1]:80", "[::1]", "a.example.com.", "a.example.com:1:2", "*.example.com",
+    "c.org:80", "C.ORG", "d.net", "[::1]:80", "[::1]", "a.example.com.", "A.example.com.:8080", "a.example.com..",
+    "a.example.com.:", "a.example.com:1:2", "*.example.com",
 )  # fmt: skip
 PATHS = (
     "/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "//a", "/a//b", "/a/../c", "/a/./b", "/%61", "/a%2Fb", "/a%2fb", "/A", "/c;x", "/a/b/",

@@ -27,6 +27,8 @@ def connection_manager(protos: Protos, options: Options, listener: str, table: T
         access_log=access_log(protos, options.access_log, listener, http=True),
         # Paths are compared as RFC 3986 has them, and the backend sees what was compared. Escaped slashes stay what they are.
         normalize_path=wrapped(True), merge_slashes=True, path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        # "shop.example." is the same name, written absolutely (RFC 3986, 3.2.2).
+        strip_trailing_host_dot=True,
         server_header_transformation="PASS_THROUGH",
         **_trust(settings.trusted_hops),
         **_limits(settings.max_header_kib, settings.idle_timeout_ms, settings.stream_idle_timeout_ms),

@@ -75,6 +75,7 @@ class Answer(Struct, frozen=True):
 
 def explain_request(proxy: ProxyPlan, request: Request) -> Answer:
     """Simulate the proxy."""
+    request = lookup.received(request)
     answer = _look(proxy, request)
     if answer.status is None or not lookup.is_grpc(request):
         return answer
@@ -126,7 +127,7 @@ def _in_table(proxy: ProxyPlan, table: RouteTable, request: Request, at: Answer,
     if source.kind == "Gateway":
         said = f"listener {source.rule_name} of the port is for that host: 421, a client opens a new connection then"
         return _with(at, [*why, said], host=host.domain, entry=entry, source=source, status=421)
-    why.append(f"{source.kind} {source.namespace}/{source.name} rule {source.rule + 1} takes it: {_match_text(entry)}")
+    why.append(f"{source.kind} {source.namespace}/{source.name} rules[{source.rule}] takes it: {_match_text(entry)}")
     at = _with(at, why, host=host.domain, entry=entry, source=source, filters=_filters(entry))
     if isinstance(entry.action, Redirect):
         location = _location(entry.action, entry.match.path, host.domain, request)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import re2
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flota.plan import FilterChain, Listener, Match, PathMatch, RouteEntry, RouteTable, ValueMatch, VirtualHost
 from flota.routing.hostnames import ANY, chain
@@ -25,6 +25,15 @@ class Request(Struct, frozen=True):
     address: str | None = None
     port: int | None = None
     gateway: tuple[str, str] | None = None
+
+
+def received(request: Request) -> Request:
+    """The request as the proxy takes it in: the dot that makes a host name absolute (RFC 3986, 3.2.2) is removed, before a port too."""
+    host = request.authority
+    at = host.rfind(".")
+    if at < 0 or host[at + 1 :][:1] not in ("", ":"):
+        return request
+    return structs.replace(request, authority=host[:at] + host[at + 1 :])
 
 
 def bare_host(authority: str) -> str:

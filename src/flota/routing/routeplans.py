@@ -209,4 +209,4 @@ def _conditions(
 
 
 def _rules_text(dropped: Mapping[int, str]) -> str:
-    return "; ".join(f"rule {index + 1}: {text}" for index, text in dropped.items())
+    return "; ".join(f"rules[{index}]: {text}" for index, text in dropped.items())

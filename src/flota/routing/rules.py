@@ -80,7 +80,7 @@ def plan_rules(scope: Scope, route: HTTPRoute | GRPCRoute, arrival: Arrival) -> 
             faults += more
         if wrong:
             dropped[index] = wrong
-        notes += (f"rule {index + 1}: {each}" for each in _without_effect(rule, changes, held))
+        notes += (f"rules[{index}]: {each}" for each in _without_effect(rule, changes, held))
         make = partial(_entry, scope, rule, index, changes, action)
         entries += [Ranked(precedence, make(match, at)) for precedence, match, at in ranked]
     return Rules(tuple(entries), dropped, tuple(dict.fromkeys(faults)), tuple(notes))
