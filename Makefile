@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := src/flota/envoy/native
 
-.PHONY: native demo test check golden bench nightly requirements clean
+.PHONY: native demo test check golden bench nightly rig cluster requirements clean
 
 demo: $(READY)
 	@$(BIN)/flota demo
@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff check src tests bench rig
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -28,6 +28,15 @@ nightly: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+# Real Kubernetes API servers on this machine, until Ctrl-C: `make cluster CLUSTERS=us,eu`.
+CLUSTERS ?= rig
+cluster: $(READY)
+	@$(BIN)/python -m rig up --clusters $(CLUSTERS)
+
+# Builds what `make cluster` runs, once per version.
+rig: $(READY)
+	@$(BIN)/python -m rig build
 
 # The environment is rebuilt only when what it is made from changes.
 $(READY): requirements/dev.txt pyproject.toml

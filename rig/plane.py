@@ -1,0 +1,189 @@
+"""Control planes that run: one etcd, and for each cluster an API server and a controller manager."""
+
+import asyncio
+import datetime as dt
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+from msgspec import Struct
+
+from flota.fleet.problem import Problem
+from flota.local.logs import tail
+from flota.local.process import Process, ProcessSpec, Runner
+from rig import components, crds
+from rig.api import Api, Object, RefusedError
+from rig.build import API_SERVER, CONTROLLERS, ETCD, Say, UnavailableError, built
+from rig.certs import Authority, token_keys, write
+from rig.components import ClusterPlan
+from rig.kubeconfig import Access, document
+
+_DEADLINE = 90.0
+"""Seconds until a component must be ready; a loaded machine takes its time."""
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What to run."""
+
+    folder: Path
+    """Everything is kept here: certificates, logs, etcd's data. It is emptied at the start."""
+    clusters: tuple[str, ...] = ("rig",)
+    authorization: str = "RBAC"
+    crds: bool = True
+    feature_gates: str = ""
+
+
+class Plane:
+    """The running control planes. Make with `start`; `stop` ends every process."""
+
+    def __init__(self, wanted: Wanted, say: Say) -> None:
+        self.wanted = wanted
+        self.kubeconfig = wanted.folder / "kubeconfig"
+        self.plans: tuple[ClusterPlan, ...] = ()
+        self._say = say
+        self._runner = Runner(wanted.folder / "processes", f"rig-{abs(hash(str(wanted.folder.resolve()))):x}")
+        self._running: list[Process] = []
+
+    async def start(self) -> None:
+        """Returns when every cluster is ready with its resource definitions. Raises UnavailableError."""
+        loop = asyncio.get_running_loop()
+        programs = [await loop.run_in_executor(None, built, program, self._say) for program in (ETCD, API_SERVER, CONTROLLERS)]
+        found = await loop.run_in_executor(None, crds.documents) if self.wanted.crds else []
+        folder = self.wanted.folder
+        self._clear()
+        client, peer, *ports = free_ports(2 + 2 * len(self.wanted.clusters))
+        self.plans = tuple(
+            ClusterPlan(name, number, folder / name, ports[2 * number], ports[2 * number + 1], f"http://127.0.0.1:{client}")
+            for number, name in enumerate(self.wanted.clusters)
+        )
+        self.run("etcd", programs[0], components.etcd(folder / "etcd", client, peer))
+        accesses = [_credentials(plan) for plan in self.plans]
+        await asyncio.gather(*(self._cluster(plan, programs[1], programs[2], found) for plan in self.plans))
+        self.kubeconfig.touch(mode=0o600)
+        self.kubeconfig.write_text(document(accesses))
+
+    def run(self, name: str, program: Path, arguments: Sequence[str]) -> Process:
+        """A process of the rig that must not outlive it. Raises UnavailableError."""
+        # A rig that is killed leaves nothing behind: the kernel ends what it started (prctl(2), PR_SET_PDEATHSIG).
+        guard = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+        log = self.wanted.folder / f"{name}.log"
+        argv = (*guard, str(program), *arguments)
+        started = self._runner.start(ProcessSpec(name=name, argv=argv, env=dict(os.environ), cwd=self.wanted.folder, log=log, digest="rig"))
+        if isinstance(started, Problem):
+            raise UnavailableError(started.message)
+        self._running.append(started)
+        return started
+
+    async def watch(self, over: "asyncio.Future[str]") -> None:
+        """Wait for `over`; it gets the last words of the first process that ends by itself."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._mourn(process, over), name=f"end of {process.name}") for process in self._running]
+            await over
+            for task in tasks:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Kill everything: nothing here is kept, so nothing needs a graceful end."""
+        for process in reversed(self._running):
+            await process.stop(0)
+            self._runner.forget(process.name)
+        self._running.clear()
+
+    def api(self, plan: ClusterPlan) -> Api:
+        """A client of one cluster, as its administrator."""
+        return Api(plan.server, plan.file("ca.crt"), plan.file("admin.crt"), plan.file("admin.key"))
+
+    async def _cluster(self, plan: ClusterPlan, server: Path, controllers: Path, found: list[Object]) -> None:
+        process = self.run(f"{plan.name}-api", server, components.api_server(plan, self.wanted.authorization, self.wanted.feature_gates))
+        async with self.api(plan) as api:
+            await self._ready(api, process)
+            self.run(f"{plan.name}-controllers", controllers, components.controller_manager(plan))
+            await crds.install(api, found)
+            # Pods are refused in a namespace whose service account is not there yet.
+            await _exists(api, "/api/v1/namespaces/default/serviceaccounts/default")
+
+    async def _ready(self, api: Api, process: Process) -> None:
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                while not await _answers(api):
+                    if process.exit is not None:
+                        raise UnavailableError(self._last_words(process))
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise UnavailableError(
+                f"{process.name} is not ready after {_DEADLINE:g} s: see {self.wanted.folder}/{process.name}.log"
+            ) from None
+
+    async def _mourn(self, process: Process, over: "asyncio.Future[str]") -> None:
+        await process.wait()
+        if not over.done():
+            over.set_result(self._last_words(process))
+
+    def _last_words(self, process: Process) -> str:
+        said = "\n".join(tail(self.wanted.folder / f"{process.name}.log")[-12:])
+        return f"{process.name} {process.exit.words if process.exit else 'runs'}:\n{said}"
+
+    def _clear(self) -> None:
+        """End what an earlier rig in this folder left running, then empty the folder."""
+        folder = self.wanted.folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for process in self._runner.adopt()[0].values():
+            process.send_group(9)  # type: ignore[arg-type]
+            process.close()
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        (folder / "processes").mkdir(mode=0o700)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _credentials(plan: ClusterPlan) -> Access:
+    """Write what the components of a cluster show each other; the administrator's way in is returned."""
+    plan.folder.mkdir(mode=0o700)
+    authority = Authority(f"rig-{plan.name}", dt.datetime.now(dt.UTC))
+    (plan.folder / "ca.crt").write_bytes(authority.certificate)
+    first = plan.services.replace(".0.0/16", ".0.1")
+    inside = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+    write(plan.folder, "server", authority.server("kube-apiserver", "127.0.0.1", first, "localhost", *inside))
+    write(plan.folder, "node", authority.server("node", "127.0.0.1"))
+    write(plan.folder, "kubelet-client", authority.client("kube-apiserver-kubelet-client"))
+    write(plan.folder, "tokens", token_keys())
+    admin = authority.client("admin", "system:masters")
+    write(plan.folder, "admin", admin)
+    access = Access(plan.name, plan.server, authority.certificate, admin)
+    controllers = access._replace(client=authority.client("system:kube-controller-manager"))
+    kubeconfig = plan.folder / "controllers.kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(document([controllers]))
+    return access
+
+
+async def _answers(api: Api) -> bool:
+    try:
+        await api.call("GET", "/readyz", seconds=5)
+    except (RefusedError, aiohttp.ClientError, TimeoutError):
+        return False
+    return True
+
+
+async def _exists(api: Api, path: str) -> None:
+    async with asyncio.timeout(_DEADLINE):
+        while True:
+            try:
+                await api.call("GET", path)
+            except RefusedError as refused:
+                if refused.status != 404:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return

@@ -1,0 +1,90 @@
+"""Clusters start, differ, hold what they should, and leave nothing behind."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rig.api import Api, RefusedError
+from rig.harness import Rig, missing, running
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    if why := missing():
+        pytest.skip(why)
+    with running("us", "eu") as found:
+        yield found
+
+
+def api(rig: Rig, name: str) -> Api:
+    [cluster] = [each["cluster"] for each in json.loads(rig.kubeconfig.read_text())["clusters"] if each["name"] == name]
+    folder = rig.folder / name
+    return Api(cluster["server"], str(folder / "ca.crt"), str(folder / "admin.crt"), str(folder / "admin.key"))
+
+
+def config_map(name: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": {"a": "b"}}
+
+
+async def test_clusters_on_one_etcd_are_apart(rig: Rig):
+    async with api(rig, "us") as us, api(rig, "eu") as eu:
+        await us.apply(config_map("only-us"))
+        assert (await us.call("GET", "/api/v1/namespaces/default/configmaps/only-us"))["data"] == {"a": "b"}
+        with pytest.raises(RefusedError, match="404"):
+            await eu.call("GET", "/api/v1/namespaces/default/configmaps/only-us")
+
+
+async def test_the_definitions_are_served_in_the_experimental_channel(rig: Rig):
+    async with api(rig, "eu") as eu:
+        found = await eu.call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io")
+        notes = found["metadata"]["annotations"]
+        assert notes["gateway.networking.k8s.io/channel"] == "experimental"
+        assert notes["gateway.networking.k8s.io/bundle-version"] == "v1.6.1"
+        assert (await eu.resource("multicluster.x-k8s.io/v1beta1", "ServiceImport")).plural == "serviceimports"
+
+
+async def test_the_controllers_work(rig: Rig):
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+    async with api(rig, "us") as us:
+        await us.apply({**service, "metadata": {"name": "web", "namespace": "default"}})
+        selector = "labelSelector=kubernetes.io/service-name%3Dweb"
+        async for event, _ in us.watch("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", selector):
+            if event == "ADDED":
+                break
+
+
+async def test_pod_security_is_enforced(rig: Rig):
+    label = {"pod-security.kubernetes.io/enforce": "restricted"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "tight"},
+        "spec": {"containers": [{"name": "c", "image": "x"}]},
+    }
+    async with api(rig, "us") as us:
+        await us.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tight", "labels": label}})
+        with pytest.raises(RefusedError, match="violates PodSecurity"):
+            await us.apply(pod)
+
+
+@pytest.mark.timeout(180)
+def test_nothing_is_left(tmp_path: Path):
+    if why := missing():
+        pytest.skip(why)
+    with running() as found:
+        folder = found.folder
+        assert "etcd" in _processes(folder)
+    assert not folder.exists()
+    assert _processes(folder) == ""
+
+
+def _processes(folder: Path) -> str:
+    return subprocess.run(["pgrep", "-af", f"={folder}/"], capture_output=True, text=True).stdout
