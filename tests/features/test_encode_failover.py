@@ -131,8 +131,9 @@ async def test_a_post_is_never_sent_twice(tmp_path: Path, fault: str) -> None:
         load = await lose(proxy, near, far, FAULTS[fault], "POST")
         got = near.got() + far.got()
     assert max(got.values()) == 1
-    # In flight, or (503) what each pod answers until it is left out: three each, once more when it is tried again.
-    assert len(load.failed) <= (3 if fault == "kill" else 18)
+    # In flight, or (503) what each pod answers until it is left out: three each, once more when it is tried again, and
+    # those under way while the third is being counted. Of the 300 that come after the fault nine in ten are served.
+    assert len(load.failed) <= (6 if fault == "kill" else 30)
 
 
 async def test_a_post_declared_replayable_is_sent_again(tmp_path: Path) -> None:
