@@ -6,14 +6,17 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import aiohttp
+import msgspec
 import pytest
 from ads_harness import free_port, until
 from aiohttp import web
 from plan_harness import Proxy, entry, http_listener, plan, running_proxy, table, to
 
 from flota.fleet.core import Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Service, ServicePort, ServiceSpec
+from flota.fleet.drain import Drain
 from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.mcs import ServiceExport, ServiceImport, ServiceImportPort, ServiceImportSpec
 from flota.fleet.meta import ObjectMeta
@@ -172,6 +175,21 @@ async def test_the_prediction_comes_true(seed: int) -> None:
             close(await shares(port), predicted, after=True)
         else:
             assert set(await shares(port)) == {"status 503"}
+
+
+async def test_what_drains_serves_where_nothing_else_is_left() -> None:
+    dice = random.Random(3)
+    fleet = msgspec.structs.replace(fleet_of(dice, free_port()), policies={})
+    everything, _, _ = planned(fleet)
+    predicted = whatif(fleet, everything, drain=set(REGIONS.values()) & {each.region for each in fleet.clusters.values()}).services[0]
+    assert predicted.left
+    assert len(predicted.after) == len(fleet.clusters)
+    drained = msgspec.structs.replace(fleet, drains=tuple(Drain(each, datetime(2031, 1, 1, tzinfo=UTC)) for each in fleet.clusters))
+    _, wanted, port = planned(drained)
+    async with backends(fleet), running_proxy() as proxy:
+        await proxy.serve(wanted)
+        await until(lambda: _counts(proxy, size(wanted)), 10)
+        close(await shares(port), predicted, after=True)
 
 
 async def _counts(proxy: Proxy, expected: int) -> bool:

@@ -121,7 +121,7 @@ def test_unknown_names_are_told_with_the_known_ones():
 def test_a_drain_that_leaves_nothing_is_refused():
     alone = fleet(cluster("us", "us-east"), cluster("eu", "eu-west", exported=False))
     found = check_drain(alone, planned(alone, IMPORT, SERVICE), "us")
-    assert found.refusals == ("ServiceImport default/shop would be left with nothing, as seen from eu, us",)
+    assert found.refusals == ("ServiceImport default/shop would be left with nothing but endpoints that drain, as seen from eu, us",)
     assert found.known
     assert check_drain(alone, planned(alone, SERVICE), "us").refusals == ()
     assert check_drain(WORLD, planned(WORLD), "us-east").refusals == ()
@@ -130,6 +130,16 @@ def test_a_drain_that_leaves_nothing_is_refused():
     empty = fleet(cluster("us", "us-east", 0), cluster("eu", "eu-west", 0))
     assert check_drain(empty, planned(empty), "us").refusals == (), "nothing served before either"
     assert not check_drain(WORLD, planned(WORLD), "mars").known
+
+
+def test_what_drains_serves_where_nothing_else_is_left():
+    found = outlook(WORLD, drain=["us-east", "eu"])
+    assert found.left
+    assert found.after == {"eu": 0.3333, "us": 0.5, "us-2": 0.1667}, "the proxy uses every endpoint then"
+    assert found.why == "nothing else is left, so endpoints that drain serve on in eu, us, us-2"
+    found = outlook(WORLD, drain=["us-east"], lose=["eu"])
+    assert found.after == {"us": 0.75, "us-2": 0.25}
+    assert not outlook(WORLD, drain=["us-east"], lose=["eu", "us-east"]).left
 
 
 def test_drains_begin_end_and_expire():

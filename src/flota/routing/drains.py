@@ -7,8 +7,8 @@ from msgspec import Struct
 from flota.fleet.drain import Drain
 from flota.fleet.fleet import Fleet
 from flota.plan.plan import Plan
-from flota.routing.shares import by_cluster
 from flota.routing.targets import unknown
+from flota.routing.tiers import serving
 from flota.routing.whatif import WhatIf, drain_endpoints, in_use, whatif
 
 Drains = tuple[Drain, ...]
@@ -44,11 +44,11 @@ def _refusals(plan: Plan, target: str) -> tuple[str, ...]:
                 continue
             now = proxy.endpoints[backend.endpoints]
             then = drain_endpoints(now, frozenset((target,)))
-            serves, would_serve = (bool(by_cluster(each, weighted=backend.strict_weights)) for each in (now, then))
-            if serves and not would_serve:
+            if serving(now.tiers) and not serving(then.tiers):
                 emptied.setdefault((backend.namespace, backend.service), []).append(source)
+    left = "would be left with nothing but endpoints that drain"
     return tuple(
-        f"ServiceImport {namespace}/{name} would be left with nothing, as seen from {', '.join(sorted(set(sources)))}"
+        f"ServiceImport {namespace}/{name} {left}, as seen from {', '.join(sorted(set(sources)))}"
         for (namespace, name), sources in sorted(emptied.items())
     )
 

@@ -22,12 +22,12 @@ from flota.plan import (
     WeightedBackend,
 )
 from flota.routing import lookup
+from flota.routing.health import ANSWERING
 from flota.routing.lookup import Request
 from flota.routing.paths import normalise, replace_prefix, split
 
 __all__ = ["Answer", "Candidate", "Request", "explain_request"]
 
-_SERVING = frozenset({"Healthy", "Suspect", "Unknown"})
 _GRPC = {404: "UNIMPLEMENTED", 503: "UNAVAILABLE"}
 _WELL_KNOWN = {"http": 80, "https": 443}
 
@@ -42,8 +42,8 @@ class Candidate(Struct, frozen=True):
 
     @property
     def serves(self) -> bool:
-        """Whether any endpoint may take it."""
-        return any(each.state in _SERVING for each in _endpoints(self.tiers))
+        """Whether any endpoint takes it: those that drain do where nothing else is left."""
+        return any(each.state in ANSWERING for each in _endpoints(self.tiers))
 
 
 class Answer(Struct, frozen=True):
@@ -185,7 +185,7 @@ def _tier_text(tier: Tier, home: str) -> str:
 
 
 def _place_text(place: Locality, home: str) -> str:
-    serving = sum(each.state in _SERVING for each in place.endpoints)
+    serving = sum(each.state in ANSWERING for each in place.endpoints)
     where = "here" if place.cluster == home else f"in {place.cluster}"
     reason = f" ({place.why})" if place.why else ""
     return f"{serving} of {len(place.endpoints)} endpoints {where}{reason}"

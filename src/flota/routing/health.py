@@ -10,6 +10,8 @@ from flota.plan.backends import Endpoint, Locality, State
 
 SERVING = frozenset({"Healthy", "Suspect", "Unknown"})
 """States in which an endpoint gets traffic."""
+ANSWERING = SERVING | {"Draining"}
+"""States in which it answers: what drains serves where nothing else does."""
 
 
 class Verdict(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flota.plan.backends import PANIC_PERCENT, Endpoints, Locality, Tier
-from flota.routing.health import SERVING
+from flota.routing.health import ANSWERING, SERVING
 
 
 class Level(NamedTuple):
@@ -61,7 +61,8 @@ def _in_total_panic(levels: Sequence[Level]) -> tuple[int, ...]:
 def by_cluster(endpoints: Endpoints, *, weighted: bool) -> dict[str, float]:
     """Share of the requests (0.0 to 1.0, adding up to 1) that each cluster answers; empty when none can.
 
-    A request that meets an endpoint that fails is retried: its share is counted where the others are answered.
+    Where nothing else serves, the proxy uses every endpoint (total panic), and those that drain answer. A request
+    that meets an endpoint that fails is retried: its share is counted where the others are answered.
     """
     tiers = [tier for tier in endpoints.tiers if any(each.endpoints for each in tier.localities)]
     loads = priority_loads([_level(tier.localities) for tier in tiers], endpoints.overprovisioning)
@@ -89,7 +90,7 @@ def _retried(tiers: Iterable[Tier]) -> dict[str, float]:
 
 def _split(tier: Tier, overprovisioning: int, *, weighted: bool, panic: bool) -> list[tuple[Locality, float]]:
     """What part of its tier each place answers. Without weights, and in panic, every endpoint gets the same."""
-    alive = [_healthy(each) for each in tier.localities]
+    alive = [_answering(each) if panic else _healthy(each) for each in tier.localities]
     if weighted and not panic:
         ratios = [_availability(each, overprovisioning) * (each.weight or 0) for each in tier.localities]
     else:
@@ -105,6 +106,10 @@ def _availability(place: Locality, overprovisioning: int) -> float:
 
 def _healthy(place: Locality) -> int:
     return sum(each.state in SERVING for each in place.endpoints)
+
+
+def _answering(place: Locality) -> int:
+    return sum(each.state in ANSWERING for each in place.endpoints)
 
 
 def _level(places: Iterable[Locality]) -> Level:

@@ -10,7 +10,7 @@ from flota.plan.backends import Backend, Endpoint, Endpoints, Locality, State, T
 from flota.plan.plan import Plan, ProxyPlan
 from flota.routing.shares import by_cluster
 from flota.routing.targets import holds, stands_in, unknown
-from flota.routing.tiers import settle
+from flota.routing.tiers import serving, settle
 
 Shares = Mapping[str, float]
 
@@ -80,7 +80,7 @@ def _outlook(proxy: ProxyPlan, backend: Backend, lost: frozenset[str], drained: 
         before=_rounded(before),
         after=_rounded(after),
         left=bool(after),
-        why=_why(proxy, now, _rounded(before), _rounded(after), lost),
+        why=_why(proxy, now, then, _rounded(before), _rounded(after), lost),
         kind=backend.kind,
         backend=backend.label,
     )
@@ -103,13 +103,15 @@ def _rounded(shares: Shares) -> dict[str, float]:
     return {cluster: round(share, 4) for cluster, share in sorted(shares.items())}
 
 
-def _why(proxy: ProxyPlan, now: Endpoints, before: Shares, after: Shares, lost: frozenset[str]) -> str:
+def _why(proxy: ProxyPlan, now: Endpoints, then: Endpoints, before: Shares, after: Shares, lost: frozenset[str]) -> str:
     places = [place for tier in now.tiers for place in tier.localities]
     if not before:
         return "it has no endpoint that serves, already now"
     if not after:
         return f"nothing is left: its endpoints are only in {_words({each.cluster for each in places})}"
     gone = f"the gateway of {proxy.cluster} is lost with it; where only endpoints are lost: " if stands_in(lost, proxy) else ""
+    if not serving(then.tiers):
+        return f"{gone}nothing else is left, so endpoints that drain serve on in {_words(after)}"
     if before == after:
         return gone + "nothing changes: none of its traffic goes there"
     gains = [cluster for cluster in after if after[cluster] > before.get(cluster, 0.0)]
