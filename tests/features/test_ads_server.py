@@ -16,6 +16,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from flota.clock import SystemClock
 from flota.envoy.ads import METHOD, AdsServer
+from flota.envoy.doors import UnixDoor
 from flota.envoy.events import Event
 from flota.envoy.grpc import RawCodec
 from flota.envoy.listening import bind, release
@@ -121,7 +122,7 @@ async def test_a_bug_is_heard_of(folder: Path) -> None:
 
 async def test_idle_is_idle(folder: Path) -> None:
     """With a stream open and everything acknowledged, the loop has nothing scheduled and no task gets a turn."""
-    server = AdsServer(folder / "ads", PROTOS, SystemClock())
+    server = AdsServer(UnixDoor(folder / "ads"), PROTOS, SystemClock())
     server.publish("us", snapshot(Maker(PROTOS).cluster("a")))
     ready = asyncio.Event()
     channel = Channel(path=str(folder / "ads"), codec=RawCodec())

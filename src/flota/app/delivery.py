@@ -6,6 +6,7 @@ from pathlib import Path
 from flota.clock import Clock
 from flota.envoy.ads import AdsServer
 from flota.envoy.bootstrap import envoy_path
+from flota.envoy.doors import UnixDoor
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
 from flota.envoy.module import choose
@@ -38,7 +39,7 @@ class Deliveries:
         self.acknowledgements = 0
         self.refusals = 0
         self.overdue = 0
-        self.ads = AdsServer(socket, self._protos, clock, self._on_event, settings.needs_timeout_ms / 1000)
+        self.ads = AdsServer(UnixDoor(socket), self._protos, clock, self._on_event, settings.needs_timeout_ms / 1000)
 
     async def serve(self) -> None:
         """Until cancelled."""

@@ -1,14 +1,13 @@
-"""The delta ADS server: proxies connect through a unix socket, each gets the newest snapshot published for its node id.
+"""The delta ADS server: proxies come in by a door, each gets the newest snapshot published for its node id.
 
 Source: envoy/service/discovery/v3/ads.proto, AggregatedDiscoveryService.DeltaAggregatedResources. All rules about what
-is sent when are in `session`; here are only the socket, the streams and the time. An idle server wakes up for nothing:
-there are no keepalives (on a unix socket the end of either side is seen at once) and timers only while something waits.
+is sent when are in `session`; here are only the streams and the time. An idle server wakes up for nothing: there are no
+keepalives of ours (a kernel tells the end of the other side) and timers only while something waits.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -17,9 +16,9 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.server import Stream
 
 from flota.clock import Clock
+from flota.envoy.doors import Door
 from flota.envoy.events import Connected, Disconnected, Event, Refusal
 from flota.envoy.grpc import GrpcServer, RawCodec
-from flota.envoy.listening import bind, release
 from flota.envoy.protos import Protos
 from flota.envoy.session import Request, Session
 from flota.envoy.wire import Ref, Snapshot, TypeUrl
@@ -36,13 +35,13 @@ class AdsServer:
 
     def __init__(
         self,
-        path: Path,
+        door: Door,
         protos: Protos,
         clock: Clock,
         on_event: Callable[[Event], None] = lambda _: None,
         needs_timeout: float = 2.0,
     ) -> None:
-        self._path = path
+        self._door = door
         self._request_type = protos.message("envoy.service.discovery.v3.DeltaDiscoveryRequest")
         self._clock = clock
         self._on_event = on_event
@@ -53,11 +52,11 @@ class AdsServer:
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
         """Serve until cancelled. Sets `ready` when proxies can connect. Raises OSError if the socket can't be had."""
-        listening = bind(self._path)
+        listening = self._door.open()
         try:
             server = GrpcServer([self], codec=RawCodec())
             async with asyncio.TaskGroup() as self._tasks:
-                await server.start(sock=listening)
+                await server.start(sock=listening, ssl=self._door.tls)
                 if ready is not None:
                     ready.set()
                 try:
@@ -67,7 +66,7 @@ class AdsServer:
                     await server.wait_closed()
         finally:
             self._tasks = None
-            release(self._path, listening)
+            self._door.close(listening)
 
     def publish(self, proxy: str, snapshot: Snapshot) -> None:
         """What this proxy should have from now on. Mappings and resources that are the same objects cost nothing."""
@@ -77,6 +76,12 @@ class AdsServer:
             stream.session.publish(snapshot)
             stream.wake.set()
         record.moved()
+
+    def forget(self, proxy: str) -> None:
+        """Drop what is known of a proxy that will not come back."""
+        record = self._proxies.get(proxy)
+        if record is not None and not record.streams:
+            del self._proxies[proxy]
 
     def connected(self, proxy: str) -> int:
         """How many streams the proxy has open: normally one, two during a hot restart."""
@@ -126,6 +131,9 @@ class AdsServer:
             if message is None or not message.node.id:
                 reason = "the first request must name the node"
                 await stream.send_trailing_metadata(status=Status.INVALID_ARGUMENT, status_message=reason)
+            elif not self._door.admits(stream.peer.cert(), message.node.id):
+                reason = f"this certificate is not that of {message.node.id}"
+                await stream.send_trailing_metadata(status=Status.PERMISSION_DENIED, status_message=reason)
             else:
                 await self._talk(stream, number, message)
         except* (StreamTerminatedError, ProtocolError, ConnectionError, DecodeError):

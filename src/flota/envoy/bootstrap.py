@@ -45,19 +45,25 @@ def bootstrap(*, cluster: str, region: str, zone: str, ads: Path, admin: Path, m
     message = {
         "node": {"id": cluster, "cluster": cluster, "locality": {"region": region, "zone": zone, "sub_zone": cluster}},
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}, "ignore_global_conn_limit": True},
-        "static_resources": {"clusters": [_ads_cluster(str(ads))]},
-        "dynamic_resources": _dynamic_resources(),
-        **_statistics(),
-        "layered_runtime": {"layers": [
-            {"name": "flota", "static_layer": {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}},
-            {"name": "admin", "admin_layer": {}},
-        ]},
-        "overload_manager": _overload(max_connections),
+        "static_resources": {"clusters": [ads_cluster({"pipe": {"path": str(ads)}})]},
+        "dynamic_resources": dynamic_resources(),
+        **statistics(),
+        "layered_runtime": runtime(),
+        "overload_manager": overload(max_connections),
     }
     return msgspec.json.format(msgspec.json.encode(message, order="sorted"), indent=1)
 
 
-def _overload(max_connections: int) -> dict[str, Any]:
+def runtime() -> dict[str, Any]:
+    """envoy.config.bootstrap.v3.LayeredRuntime."""
+    return {"layers": [
+        {"name": "flota", "static_layer": {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}},
+        {"name": "admin", "admin_layer": {}},
+    ]}
+
+
+def overload(max_connections: int) -> dict[str, Any]:
+    """envoy.config.overload.v3.OverloadManager: what the process takes at most."""
     limit = {
         "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         "max_active_downstream_connections": max_connections,
@@ -66,7 +72,8 @@ def _overload(max_connections: int) -> dict[str, Any]:
         {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}]}
 
 
-def _ads_cluster(path: str) -> dict[str, Any]:
+def ads_cluster(address: dict[str, Any]) -> dict[str, Any]:
+    """envoy.config.cluster.v3.Cluster of the control plane. `address`: envoy.config.core.v3.Address."""
     options = {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         # A control plane that is gone without a word is noticed; an idle one costs two packets in half a minute.
@@ -77,12 +84,12 @@ def _ads_cluster(path: str) -> dict[str, Any]:
         "type": "STATIC",
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
-        "load_assignment": {"cluster_name": ADS_CLUSTER, "endpoints": [
-            {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": path}}}}]}]},
+        "load_assignment": {"cluster_name": ADS_CLUSTER, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
     }
 
 
-def _dynamic_resources() -> dict[str, Any]:
+def dynamic_resources() -> dict[str, Any]:
+    """envoy.config.bootstrap.v3.Bootstrap.DynamicResources: everything by one delta stream."""
     # A process without a control plane waits for it rather than opening with nothing: no time limit on the first answer.
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     backoff = {"base_interval": "0.1s", "max_interval": "0.5s"}
@@ -98,7 +105,8 @@ def _dynamic_resources() -> dict[str, Any]:
     }
 
 
-def _statistics() -> dict[str, Any]:
+def statistics() -> dict[str, Any]:
+    """What is counted, and how fresh figures are."""
     patterns = [{"suffix": f".{name}"} for name in OBSERVED] + [{"prefix": prefix} for prefix in OBSERVED_PREFIXES]
     return {
         # The default flush blocks the main thread every five seconds; reading makes the figures fresh.
