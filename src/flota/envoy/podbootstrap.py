@@ -18,7 +18,7 @@ CREDENTIALS = PurePosixPath("/etc/flota/xds")
 ADMIN = PurePosixPath("/var/run/flota/admin")
 CERTIFICATE, KEY, ROOTS = "tls.crt", "tls.key", "ca.crt"
 CERTIFICATE_SDS, ROOTS_SDS = "certificate.json", "roots.json"
-_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+_KEY_MATERIAL = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 _UPSTREAM_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
@@ -76,7 +76,7 @@ def credentials(certificate: bytes, key: bytes, roots: bytes, server_uri: str, f
 
 
 def _sds(name: str, **content: Any) -> bytes:
-    return msgspec.json.encode({"resources": [{"@type": _SECRET, "name": name, **content}]}, order="sorted")
+    return msgspec.json.encode({"resources": [{"@type": _KEY_MATERIAL, "name": name, **content}]}, order="sorted")
 
 
 def _xds(proxy: PodProxy) -> dict[str, Any]:

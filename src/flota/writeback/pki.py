@@ -50,7 +50,7 @@ def issue(authority: Pair, uri: str, now: datetime) -> Pair:
     signer = x509.load_pem_x509_certificate(authority.certificate)
     signing = serialization.load_pem_private_key(authority.key, None)
     if not isinstance(signing, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is not an elliptic curve key")  # noqa: TRY004
+        raise ValueError("the authority's key is not an elliptic curve key")
     key = ec.generate_private_key(ec.SECP256R1())
     life = min(LIFE, signer.not_valid_after_utc - now)
     builder = _builder(x509.Name([]), signer.subject, key, now, life)
