@@ -45,6 +45,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	  { echo "Flota needs python3 (3.11 or newer) with its venv module."; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src/flota  # else each command compiles it anew where PYTHONDONTWRITEBYTECODE is set
 	@$(MAKE) --no-print-directory native
 	@touch $@
 

@@ -1,31 +1,18 @@
 """Plans on their way to the proxies, and what came back: acknowledged, pending, refused."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from flota.app.encoding import proxy_options
 from flota.clock import Clock
 from flota.envoy.ads import AdsServer
-from flota.envoy.bootstrap import envoy_path
 from flota.envoy.doors import UnixDoor
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
-from flota.envoy.module import choose
-from flota.envoy.options import Options
-from flota.envoy.protos import Protos, load
+from flota.envoy.protos import load
 from flota.envoy.wire import Ref
 from flota.plan import Plan
 from flota.settings import Settings
-
-
-def proxy_options(protos: Protos, settings: Settings, logs: Path) -> Callable[[str], Options]:
-    """What the encoding for the proxy of a cluster depends on; decided once per start. `logs`: folder of the access logs."""
-    keys = choose(protos, envoy_path())
-    return lambda cluster: Options(settings, keys.way, keys.module, str(access_log(logs, cluster)))
-
-
-def access_log(logs: Path, cluster: str) -> Path:
-    """Where the proxy of a cluster writes its access log."""
-    return logs / f"access-{cluster}.log"
 
 
 class Deliveries:

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
-from flota.app.delivery import Deliveries, access_log
+from flota.app.delivery import Deliveries
+from flota.app.encoding import access_log
 from flota.app.kept import Keeper, Kept
 from flota.clock import Clock
 from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version

@@ -30,7 +30,7 @@ def documents(folder: Path, what: As, cluster: str | None) -> list[dict[str, obj
 
 
 def _proxies(folder: Path, view: View, cluster: str | None) -> Iterator[dict[str, object]]:
-    from flota.app.delivery import proxy_options
+    from flota.app.encoding import proxy_options
     from flota.cli.place import states
     from flota.envoy.encode import Encoder
     from flota.envoy.protos import load
