@@ -88,6 +88,8 @@ class Fleet:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.env = {**os.environ, **{f"FLOTA_{name.upper()}": value for name, value in settings.items()}}
+        self.through: tuple[str, ...] = ()
+        """A command that runs commands: with fewer rights, say."""
         self.backends: dict[str, subprocess.Popen[str]] = {}
         folder.mkdir(exist_ok=True)
         (folder / "fleet.yaml").write_text(FLEET.format(name=folder.name))
@@ -107,9 +109,13 @@ class Fleet:
             backend.kill()
             backend.communicate()
 
+    def command(self, *words: str) -> list[str]:
+        """How a command on the folder is run."""
+        return [*self.through, str(FLOTA), "-C", str(self.folder), *words]
+
     def flota(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on the folder; with `check`, a failure fails the test with what was printed."""
-        done = subprocess.run([FLOTA, "-C", self.folder, *words], capture_output=True, text=True, env=self.env, timeout=90)
+        done = subprocess.run(self.command(*words), capture_output=True, text=True, env=self.env, timeout=90)
         assert not check or done.returncode == 0, f"flota {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -12,7 +12,7 @@ from flota.fleet.signals import Signals
 from flota.plan import Plan
 from flota.report.services import EndpointRow
 from flota.report.status import FleetStatus, status
-from flota.report.view import PodView, ProxyView, Seen
+from flota.report.view import PodView, ProxyView, Refused, Seen
 
 US = ("10.0.0.1:9000", "10.0.0.2:9000")
 EU = ("10.0.1.1:9000", "10.0.1.2:9000")
@@ -81,13 +81,19 @@ def test_pending_table_holds_up_the_route_not_the_gateway() -> None:
 def test_refused_by_the_proxy() -> None:
     base = view()
     socket = next(iter(base.plan.proxies["us"].listeners))
-    found = status(replace(with_proxy(base, "us", refused={socket: "cannot bind"}), origin=origin_of("us/gw.yaml", 3)))
+    refused = {socket: Refused("PortUnavailable", "port 80 is taken")}
+    table = next(iter(base.plan.proxies["us"].tables))  # nobody asks for it while no listener leads there
+    held = with_proxy(base, "us", refused=refused, pending=frozenset({table}))
+    found = status(replace(held, origin=origin_of("us/gw.yaml", 3)))
     (problem,) = found.problems
-    assert (problem.cluster, problem.kind, problem.name, problem.reason) == ("us", "Gateway", "gw", "ProxyRefused")
-    assert "cannot bind" in problem.message
+    assert (problem.cluster, problem.kind, problem.name, problem.reason) == ("us", "Gateway", "gw", "PortUnavailable")
+    assert "port 80 is taken" in problem.message
     assert (problem.file, problem.line) == ("us/gw.yaml", 3)
     assert found.gateways[0].programmed is False
-    assert [each.final for each in found.waiting] == [True]
+    assert found.gateways[0].message == "port 80 is taken"
+    assert (found.gateways[0].listeners[0].programmed, found.gateways[0].listeners[0].reason) == (False, "PortUnavailable")
+    assert [(each.programmed, each.reason) for each in found.routes] == [(False, "PortUnavailable"), (True, "Accepted")]
+    assert found.settled, "what can't be in effect is told and not waited for"
 
 
 @pytest.mark.parametrize("culprit", [True, False])
@@ -96,7 +102,7 @@ def test_refused_table_is_traced_to_the_route_that_is_named(culprit: bool) -> No
     base = view(fleet(us=second))
     table = next(iter(base.plan.proxies["us"].tables))
     why = "bad regex in HTTPRoute/default/other/ab12" if culprit else "bad regex"
-    found = status(with_proxy(base, "us", refused={table: why}))
+    found = status(with_proxy(base, "us", refused={table: Refused("Invalid", why)}))
     named = {each.name for each in found.problems if each.reason == "ProxyRefused"}
     assert named == ({"other"} if culprit else {"other", "shop"})
 

@@ -10,6 +10,7 @@ from flota.envoy.doors import UnixDoor
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
 from flota.envoy.protos import load
+from flota.envoy.refusals import Refused, explained
 from flota.envoy.wire import Ref
 from flota.plan import Plan
 from flota.settings import Settings
@@ -52,10 +53,10 @@ class Deliveries:
         """Names of the plan that the proxy has not acknowledged."""
         return frozenset(self._names(cluster, self.ads.pending(cluster)))
 
-    def refused(self, cluster: str) -> Mapping[str, str]:
-        """Names of the plan whose newest content the proxy refused → its words."""
+    def refused(self, cluster: str) -> Mapping[str, Refused]:
+        """Names of the plan whose newest content the proxy refused → why."""
         found = self.ads.refused(cluster)
-        return {name: said.message for ref, said in found.items() for name in self._names(cluster, {ref})}
+        return {name: explained(name, said.message) for ref, said in found.items() for name in self._names(cluster, {ref})}
 
     def _names(self, cluster: str, refs: set[Ref]) -> set[str]:
         encoder = self._encoders.get(cluster)

@@ -78,6 +78,8 @@ class Engine:
         self._envoy_version = envoy_version()
         self._adopted = frozenset(self.proxies.adopted())
         self.started = clock.now()
+        self.stopping = False
+        """What runs is being ended."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.plans = 0
         self.plan_seconds = 0.0
@@ -116,6 +118,7 @@ class Engine:
 
     async def stop(self) -> None:
         """End everything that was started, in good order: proxies drain first, then pods. `run` must be running."""
+        self.stopping = True
         for name in ("plan", "pods wanted", "observe"):  # what goes away changes the fleet, and a new fleet must not start it again
             if name in self._tasks:
                 self._tasks[name].cancel()

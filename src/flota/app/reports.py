@@ -59,6 +59,7 @@ class Reports:
                 {cluster: deliveries.pending(cluster) for cluster in plan.proxies},
                 {cluster: deliveries.refused(cluster) for cluster in plan.proxies},
                 endpoints,
+                stopping=engine.stopping,
             ),
             pods=pod_views(engine.pods.states.get()),
             running=Running(pid=os.getpid(), version=version("flota"), since=engine.started, metrics=self.metrics_url),

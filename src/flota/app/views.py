@@ -5,15 +5,16 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from flota.envoy.refusals import Refused as Refusal
 from flota.local.podstate import PodState
 from flota.local.proxyspec import ProxyState
 from flota.observe.observer import Fetch
 from flota.observe.samples import HOSTS, hosts
 from flota.plan import Plan
-from flota.report.view import PodView, ProxyView, Seen
+from flota.report.view import PodView, ProxyView, Refused, Seen
 from flota.report.view import ProxyState as ProxyPhase
 
-_PHASES: dict[str, ProxyPhase] = {"Running": "Running", "Draining": "Running", "Starting": "Starting", "Stopped": "Stopped"}
+_PHASES: dict[str, ProxyPhase] = {"Running": "Running", "Draining": "Stopping", "Starting": "Starting", "Stopped": "Stopped"}
 
 
 async def seen_endpoints(fetch: Fetch, clusters: Iterable[str]) -> dict[str, dict[str, dict[str, Seen]]]:
@@ -39,31 +40,37 @@ def proxy_views(
     states: Mapping[str, ProxyState],
     connected: Mapping[str, bool],
     pending: Mapping[str, frozenset[str]],
-    refused: Mapping[str, Mapping[str, str]],
+    refused: Mapping[str, Mapping[str, Refusal]],
     endpoints: Mapping[str, Mapping[str, Mapping[str, Seen]]],
+    *,
+    stopping: bool = False,
 ) -> dict[str, ProxyView]:
-    """One per cluster of the plan. A proxy that says nothing of its process is starting."""
+    """One per cluster of the plan. Of a process that nothing is said of: it has ended when Flota is `stopping`, else it is starting."""
+    silent: ProxyPhase = "Stopped" if stopping else "Starting"
     return {
-        cluster: _proxy_view(states.get(cluster), connected[cluster], pending[cluster], refused[cluster], endpoints.get(cluster, {}))
+        cluster: _proxy_view(
+            states.get(cluster), silent, connected[cluster], pending[cluster], refused[cluster], endpoints.get(cluster, {})
+        )
         for cluster in plan.proxies
     }
 
 
 def _proxy_view(
     state: ProxyState | None,
+    silent: ProxyPhase,
     connected: bool,
     pending: frozenset[str],
-    refused: Mapping[str, str],
+    refused: Mapping[str, Refusal],
     endpoints: Mapping[str, Mapping[str, Seen]],
 ) -> ProxyView:
-    phase: ProxyPhase = "Starting" if state is None else _PHASES.get(state.phase, "Failing")
+    phase = silent if state is None else _PHASES.get(state.phase, "Failing")
     return ProxyView(
         state=phase,
         reason="" if state is None else state.message or state.reason,
         pid=None if state is None else state.pid,
         connected=connected,
         pending=pending,
-        refused=refused,
+        refused={name: Refused(each.reason, each.message) for name, each in refused.items()},
         endpoints=endpoints,
     )
 

@@ -78,8 +78,9 @@ def up_detached(folder: Path, timeout: float) -> int:
     if not settled:
         why = "\n".join(f"  {each.message}" for each in status.waiting)
         raise Failure(f"not everything is in effect within {timeout:g} s; Flota goes on trying in the background:\n{why}")
-    addresses = ", ".join(f"{each.cluster} {each.namespace}/{each.name} {','.join(each.addresses)}" for each in status.gateways)
-    write(f"{status.name} is up ({addresses or 'no Gateways'})")
+    serving = [each for each in status.gateways if each.programmed]
+    addresses = ", ".join(f"{each.cluster} {each.namespace}/{each.name} {','.join(each.addresses)}" for each in serving)
+    write(f"{status.name} is up ({addresses or ('no Gateway serves' if status.gateways else 'no Gateways')})")
     return 0
 
 

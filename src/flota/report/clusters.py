@@ -61,6 +61,8 @@ def _proxy_state(view: View, cluster: Cluster) -> tuple[ClusterState | None, str
     proxy = view.proxies.get(cluster.name)
     if proxy is None or proxy.state == "Starting":
         return None, "its proxy is starting"
+    if proxy.state in ("Stopping", "Stopped"):
+        return None, "Flota is stopping"
     if proxy.state != "Running":
         return "Lost", f"its proxy does not run: {proxy.reason or proxy.state}"
     return None

@@ -7,7 +7,7 @@ from msgspec import structs
 from flota.fleet.meta import Condition
 from flota.plan import GatewayStatus, ObjectRef, ParentStatus, RouteStatus
 from flota.plan.plan import Status
-from flota.report.delivery import Delivery, gateway_delivery
+from flota.report.listening import gateway_conditions
 from flota.report.view import Since, View
 
 Parts = tuple[tuple[str, tuple[Condition, ...]], ...]
@@ -32,11 +32,12 @@ def parent_part(parent: ParentStatus) -> str:
 
 def effective(view: View, ref: ObjectRef, status: Status) -> Parts:
     """The conditions of an object as they hold now, with `lastTransitionTime` where it is known."""
-    found = gateway_delivery(view, ref.cluster, status) if isinstance(status, GatewayStatus) else None
+    held = parts(status)
+    if isinstance(status, GatewayStatus):
+        own, listeners = gateway_conditions(view, ref.cluster, status)
+        held = (("", own), *((f"listener/{name}", conditions) for name, conditions in listeners.items()))
     since = view.since.get(ref, {})
-    return tuple(
-        (part, tuple(_dated(since, part, _acknowledged(each, found)) for each in conditions)) for part, conditions in parts(status)
-    )
+    return tuple((part, tuple(_dated(since, part, each) for each in conditions)) for part, conditions in held)
 
 
 def find(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
@@ -72,14 +73,3 @@ def _since(view: View, ref: ObjectRef, status: Status, last: Since) -> Since:
 def _dated(since: Since, part: str, condition: Condition) -> Condition:
     moment = since.get((part, condition.type, condition.status))
     return condition if moment is None else structs.replace(condition, last_transition_time=moment)
-
-
-def _acknowledged(condition: Condition, found: Delivery | None) -> Condition:
-    if found is None or condition.type != "Programmed" or condition.status != "True" or found.state == "Acknowledged":
-        return condition
-    return structs.replace(
-        condition,
-        status="Unknown" if found.state == "Unknown" else "False",
-        reason=found.reason,
-        message=found.message,
-    )

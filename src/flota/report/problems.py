@@ -76,9 +76,8 @@ def _of_proxies(view: View) -> Iterator[Problem]:
 def _refused(view: View, cluster: str, proxy: ProxyView) -> Iterator[Problem]:
     plan = view.plan.proxies.get(cluster)
     for name, why in sorted(proxy.refused.items()):
-        for kind, namespace, owner in _owners(view, cluster, plan, name, why):
-            message = f"the proxy refused {name}, and keeps the version it had, if any: {why}"
-            yield Problem(cluster, kind, namespace, owner, "ProxyRefused", message)
+        for kind, namespace, owner in _owners(view, cluster, plan, name, why.message):
+            yield Problem(cluster, kind, namespace, owner, "ProxyRefused" if why.reason == "Invalid" else why.reason, why.message)
 
 
 def _owners(view: View, cluster: str, plan: ProxyPlan | None, name: str, why: str) -> Iterable[tuple[str, str, str]]:

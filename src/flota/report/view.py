@@ -25,8 +25,16 @@ class Seen(NamedTuple):
     cause: str = ""
 
 
-ProxyState = Literal["Running", "Starting", "Failing", "Stopped"]
-"""Running: its process lives. Starting: not yet. Failing: it ends again and again. Stopped: nothing wants it."""
+ProxyState = Literal["Running", "Starting", "Failing", "Stopping", "Stopped"]
+"""Running: its process lives. Starting: not yet. Failing: it ends again and again. Stopping: told to end, it finishes its requests.
+Stopped: it has ended as it was told."""
+
+
+class Refused(NamedTuple):
+    """Why a proxy does not take a part of its plan. `reason`: PortUnavailable, AddressNotUsable or Invalid; `message`: a sentence."""
+
+    reason: str
+    message: str
 
 
 class ProxyView(Struct, frozen=True, kw_only=True):
@@ -40,7 +48,7 @@ class ProxyView(Struct, frozen=True, kw_only=True):
     """It follows our plan. A proxy that lost us keeps serving what it has."""
     pending: frozenset[str] = frozenset()
     """Names in the `ProxyPlan` (listeners, tables, backends, secrets) whose newest content it has not acknowledged."""
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Refused] = field(default_factory=dict)
     """Names in the `ProxyPlan` → why the proxy does not take their newest content."""
     endpoints: Mapping[str, Mapping[str, Seen]] = field(default_factory=dict)
     """Label of the backend → `address:port` (IPv6 in brackets) → what the proxy finds; absent = nothing observed."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from flota.fleet.fleet import Cluster
 from flota.fleet.pods import Deployment
-from flota.report.delivery import everything
+from flota.report.delivery import everything, refused_parts
 from flota.report.shape import Row
 from flota.report.view import PodView, View
 
@@ -56,10 +56,8 @@ def _proxies(view: View) -> Iterator[WaitingRow]:
             why = f": {proxy.reason}" if proxy is not None and proxy.reason else ""
             yield WaitingRow(cluster=cluster, message=f"the proxy of {cluster} does not run yet{why}")
             continue
-        wanted = everything(plan)
-        for name in sorted(wanted & proxy.refused.keys()):
-            yield WaitingRow(cluster=cluster, message=f"the proxy of {cluster} refused {name}: {proxy.refused[name]}", final=True)
-        missing = sorted((wanted & proxy.pending) - proxy.refused.keys())
+        # What was refused can't be in effect: that is a problem, and nothing to wait for.
+        missing = sorted((everything(plan) & proxy.pending) - refused_parts(view, cluster).keys())
         if not proxy.connected:
             yield WaitingRow(cluster=cluster, message=f"the proxy of {cluster} is not connected to Flota yet")
         elif missing:
