@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flota.envoy.filters import disabled_filters
 from flota.envoy.logs import access_log
 from flota.envoy.options import Options
 from flota.envoy.protos import Protos
@@ -38,6 +39,7 @@ def connection_manager(protos: Protos, options: Options, listener: str, table: T
 def http_filters(protos: Protos) -> list[Fields]:
     """All HTTP filters, in the order in which a request meets them. The router is the last."""
     return [
+        *disabled_filters(protos),
         extension(protos, "envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router",
                   # No x-envoy headers for backends and clients: they are Envoy's own affair.
                   suppress_envoy_headers=True),

@@ -4,9 +4,12 @@ from flota.envoy.retries import Variant
 from flota.envoy.values import Fields
 from flota.plan import HeaderChanges, Match, PathMatch, ValueMatch
 
+MILLION = 1_000_000
 
-def route_match(match: Match, variant: Variant) -> Fields:
-    """envoy.config.route.v3.RouteMatch of one variant of a rule."""
+
+def route_match(match: Match, variant: Variant, start: int = 0, stop: int = MILLION) -> Fields:
+    """envoy.config.route.v3.RouteMatch of one variant of a rule, for requests of which Envoy drew a number below `stop` of a million;
+    those below `start` were taken before."""
     fields = path_match(match.path)
     headers = [{"name": header.name, **_string_match(header)} for header in match.headers]
     if match.method is not None:
@@ -20,7 +23,9 @@ def route_match(match: Match, variant: Variant) -> Fields:
     if match.grpc:
         fields["grpc"] = {}
     if variant.percent is not None:
-        fields["runtime_fraction"] = {"default_value": {"numerator": variant.percent, "denominator": "HUNDRED"}}
+        stop = start + (stop - start) * variant.percent // 100
+    if stop < MILLION:
+        fields["runtime_fraction"] = share(stop, MILLION)
     return fields
 
 

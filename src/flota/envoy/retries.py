@@ -44,22 +44,31 @@ def variants(match: Match, replay: Replay, sick: bool, retries: bool) -> tuple[V
     return full if methods is None else (*full, Variant("SAFE"))
 
 
+def other_tier(protos: Protos) -> Fields:
+    """Envoy's priorities are our tiers: the second attempt goes to one that was not tried."""
+    return extension(
+        protos,
+        "envoy.retry_priorities.previous_priorities",
+        "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        update_frequency=1,
+    )
+
+
+def other_host(protos: Protos) -> Fields:
+    """With one tier only, the next best thing is another endpoint of it."""
+    return extension(
+        protos, "envoy.retry_host_predicates.previous_hosts", "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    )
+
+
 class RetryBuilder:
     """Policies as messages, made once per distinct content."""
 
     def __init__(self, protos: Protos) -> None:
         self._policy = protos.message("envoy.config.route.v3.RetryPolicy")
         self._hedge = protos.message("envoy.config.route.v3.HedgePolicy")(hedge_on_per_try_timeout=True)
-        # Envoy's priorities are our tiers: the second attempt goes to one that was not tried.
-        self._other_tier = extension(
-            protos,
-            "envoy.retry_priorities.previous_priorities",
-            "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-            update_frequency=1,
-        )
-        self._other_host = extension(
-            protos, "envoy.retry_host_predicates.previous_hosts", "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-        )
+        self._other_tier = other_tier(protos)
+        self._other_host = other_host(protos)
         self._made: dict[tuple[Policy, Retry | None, int | None, bool], Any] = {}
 
     def fields(self, policy: Policy, forward: Forward, grpc: bool) -> Fields:
@@ -79,13 +88,15 @@ class RetryBuilder:
         return self._policy(num_retries=wrapped(0), per_try_timeout=ms(limit_ms))
 
     def _make(self, policy: Policy, retry: Retry | None, limit_ms: int | None, grpc: bool) -> Any:
-        codes = set(retry.codes if retry else ()) | set(GATEWAY_ERRORS if policy == "FULL" else ())
+        # Who names codes means these and no others.
+        codes = retry.codes if retry and retry.codes else GATEWAY_ERRORS if policy == "FULL" else ()
         conditions = FULL_RETRY_ON if policy == "FULL" else SAFE_RETRY_ON
         if policy == "SAFE" and codes:
             conditions += ",retriable-status-codes"
         if policy == "FULL" and grpc:
             conditions += ",unavailable"  # how gRPC says 503
-        backoff = retry.backoff_ms if retry and retry.backoff_ms is not None else None
+        # Envoy waits for a random part of the interval: twice as long, so that what was asked for is the mean.
+        backoff = 2 * retry.backoff_ms if retry and retry.backoff_ms is not None else None
         fields: Fields = {} if limit_ms is None else {"per_try_timeout": ms(limit_ms)}
         return self._policy(
             retry_on=conditions,
@@ -96,7 +107,6 @@ class RetryBuilder:
                 "max_interval": ms(50 if backoff is None else max(1, backoff * 10)),
             },
             retry_priority=self._other_tier,
-            # With one tier only, the next best thing is another endpoint of it.
             retry_host_predicate=[self._other_host],
             host_selection_retry_max_attempts=3,
             **fields,

@@ -5,13 +5,15 @@ from typing import Any
 
 import msgspec
 
+from flota.envoy.filters import FilterBuilder
 from flota.envoy.matches import header_changes, host_header, one_after_other, route_match, share
+from flota.envoy.parts import Part, parts
 from flota.envoy.protos import Protos
 from flota.envoy.retries import RetryBuilder, Variant, variants
 from flota.envoy.rewrites import redirect, rewritten_path
 from flota.envoy.values import Fields, ms, wrapped
 from flota.envoy.wire import CDS, Ref, field
-from flota.plan import Forward, HeaderChanges, Redirect, Respond, RouteEntry, VirtualHost, WeightedBackend
+from flota.plan import Forward, HeaderChanges, Redirect, Respond, RouteEntry, Session, VirtualHost, WeightedBackend
 from flota.settings import Settings
 
 NO_BACKEND = "flota/no-backend"
@@ -33,6 +35,7 @@ class RouteBuilder:
         self._route = protos.message("envoy.config.route.v3.Route")
         self._host = protos.message("envoy.config.route.v3.VirtualHost")
         self._retries = RetryBuilder(protos)
+        self._filters = FilterBuilder(protos)
         self._settings = settings
 
     def host(self, host: VirtualHost) -> EncodedHost:
@@ -49,11 +52,16 @@ class RouteBuilder:
 
     def routes(self, entry: RouteEntry, domain: str) -> list[Any]:
         """The Envoy routes of one entry."""
-        action = entry.action
+        name = route_name(entry)
+        return [route for part in parts(entry) for route in self._part(part, domain, name)]
+
+    def _part(self, part: Part, domain: str, name: str) -> list[Any]:
+        entry, action = part.entry, part.entry.action
         rule = None if isinstance(action, Forward) and _per_backend(action) else entry.request_headers
-        common = {"name": route_name(entry), **header_changes(rule, entry.response_headers)}
+        common = {"name": name, **header_changes(rule, entry.response_headers)}
+        common |= self._filters.config(entry.cors, entry.auth, _session(action))
         if isinstance(action, Redirect):
-            match = route_match(entry.match, Variant("OFF"))
+            match = route_match(entry.match, Variant("OFF"), *part.portion)
             return [self._route(match=match, redirect=redirect(action, entry.match.path, domain), **common)]
         if isinstance(action, Respond):
             return [self._route(match=route_match(entry.match, Variant("OFF")), direct_response=_respond(action), **common)]
@@ -61,7 +69,7 @@ class RouteBuilder:
         shared = self._forward(entry, action)
         return [
             self._route(
-                match=route_match(entry.match, variant),
+                match=route_match(entry.match, variant, *part.portion),
                 route={**shared, **self._retries.fields(variant.policy, action, entry.match.grpc)},
                 **common,
             )
@@ -99,6 +107,10 @@ class RouteBuilder:
         return 0 if entry.match.grpc else self._settings.request_timeout_ms
 
 
+def _session(action: Forward | Redirect | Respond) -> Session | None:
+    return action.backends[0].session if isinstance(action, Forward) and len(action.backends) == 1 else None
+
+
 def _per_backend(action: Forward) -> bool:
     """Whether backends change request headers themselves. Envoy would do that before what the rule says, so then the rule's
     changes go there too. (Answers pass the backend's changes first, as they should.)
@@ -129,11 +141,14 @@ def _respond(action: Respond) -> Fields:
 
 
 def used_backends(entry: RouteEntry) -> set[str]:
-    """Names of the backends that requests of this entry, or copies of them, go to."""
-    if not isinstance(entry.action, Forward):
-        return set()
-    names = {one.backend for one in entry.action.backends if one.backend is not None and one.weight > 0}
-    return names | {mirror.backend for mirror in entry.action.mirrors}
+    """Names of the backends that requests of this entry, copies of them, or questions about them, go to."""
+    names = {guard.backend for guard in entry.auth}
+    if isinstance(entry.action, Forward):
+        names |= {mirror.backend for mirror in entry.action.mirrors}
+        for one in entry.action.backends:
+            if one.backend is not None and (one.weight > 0 or one.session is not None):
+                names |= {one.backend, *(mirror.backend for mirror in one.mirrors), *(guard.backend for guard in one.auth)}
+    return names
 
 
 def route_name(entry: RouteEntry) -> str:

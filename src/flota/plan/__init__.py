@@ -10,6 +10,7 @@ from flota.plan.backends import (
     State,
     Tier,
 )
+from flota.plan.filters import CrossOrigin, ExternalAuth, HeaderChanges, Mirror, Redirect, Rewrite, Session
 from flota.plan.listeners import FilterChain, Listener, Secret, ServerTLS
 from flota.plan.plan import (
     GatewayStatus,
@@ -23,15 +24,11 @@ from flota.plan.plan import (
 )
 from flota.plan.routes import (
     Forward,
-    HeaderChanges,
     Match,
-    Mirror,
     PathMatch,
-    Redirect,
     Replay,
     Respond,
     Retry,
-    Rewrite,
     RouteEntry,
     RouteSource,
     RouteTable,
@@ -41,8 +38,8 @@ from flota.plan.routes import (
 )
 
 __all__ = [
-    "Backend", "ClientTLS", "Endpoint", "Endpoints", "FilterChain", "Forward", "GatewayStatus", "HeaderChanges", "HealthCheck",
-    "Listener", "ListenerStatus", "Locality", "Match", "Mirror", "ObjectRef", "ParentStatus", "PathMatch", "Plan", "PolicyStatus",
-    "ProxyPlan", "Redirect", "Replay", "Respond", "Retry", "Rewrite", "RouteEntry", "RouteSource", "RouteStatus", "RouteTable",
-    "Secret", "ServerTLS", "State", "Tier", "ValueMatch", "VirtualHost", "WeightedBackend",
+    "Backend", "ClientTLS", "CrossOrigin", "Endpoint", "Endpoints", "ExternalAuth", "FilterChain", "Forward", "GatewayStatus",
+    "HeaderChanges", "HealthCheck", "Listener", "ListenerStatus", "Locality", "Match", "Mirror", "ObjectRef", "ParentStatus",
+    "PathMatch", "Plan", "PolicyStatus", "ProxyPlan", "Redirect", "Replay", "Respond", "Retry", "Rewrite", "RouteEntry", "RouteSource",
+    "RouteStatus", "RouteTable", "Secret", "ServerTLS", "Session", "State", "Tier", "ValueMatch", "VirtualHost", "WeightedBackend",
 ]

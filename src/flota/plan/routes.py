@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from flota.plan.filters import CrossOrigin, ExternalAuth, HeaderChanges, Mirror, Redirect, Rewrite, Session
+
 
 class PathMatch(Struct, frozen=True):
     """`Prefix` matches whole path elements: /a matches /a, /a/ and /a/b, not /ab (HTTPPathMatch PathPrefix). `Regex` is RE2,
@@ -33,42 +35,27 @@ class Match(Struct, frozen=True):
     """Only requests whose content-type is application/grpc (GRPCRoute)."""
 
 
-class HeaderChanges(Struct, frozen=True):
-    """Header filter: `set` replaces, `add` appends, `remove` deletes; pairs are (name, value)."""
-
-    set: tuple[tuple[str, str], ...] = ()
-    add: tuple[tuple[str, str], ...] = ()
-    remove: tuple[str, ...] = ()
-
-
 class WeightedBackend(Struct, frozen=True):
-    """A share of a rule. `backend` None = a reference that does not resolve: its share is answered 500 (HTTPRouteRule.backendRefs)."""
+    """A share of a rule. `backend` None = a reference that does not resolve: its share is answered 500 (HTTPRouteRule.backendRefs).
+
+    What only this share's requests undergo comes after what the rule says; `redirect` answers them, so that nothing is sent on.
+    A share of weight 0 with a `session` has those that began before.
+    """
 
     backend: str | None
     weight: int = 1
     request_headers: HeaderChanges | None = None
     response_headers: HeaderChanges | None = None
-
-
-class Mirror(Struct, frozen=True):
-    """A copy of a share of the requests; its answer is thrown away. `numerator`/`denominator` of all requests."""
-
-    backend: str
-    numerator: int = 100
-    denominator: int = 100
-
-
-class Rewrite(Struct, frozen=True):
-    """URLRewrite: the host and/or path the backend sees. At most one of `full_path` and `prefix` is set."""
-
-    host: str | None = None
-    full_path: str | None = None
-    prefix: str | None = None
-    """Replaces the matched prefix."""
+    rewrite: Rewrite | None = None
+    redirect: Redirect | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    cors: CrossOrigin | None = None
+    auth: tuple[ExternalAuth, ...] = ()
+    session: Session | None = None
 
 
 class Retry(Struct, frozen=True):
-    """HTTPRouteRule.retry (GEP-1731), asked for by the user: on top of what `replay` does by itself."""
+    """HTTPRouteRule.retry (GEP-1731), asked for by the user. Codes replace those that `replay` sends again by itself."""
 
     codes: tuple[int, ...] = ()
     attempts: int | None = None
@@ -95,17 +82,6 @@ class Forward(Struct, frozen=True):
     """Learnt: all of the backend fails, so that second attempts are throttled."""
     rewrite: Rewrite | None = None
     mirrors: tuple[Mirror, ...] = ()
-
-
-class Redirect(Struct, frozen=True):
-    """RequestRedirect; None keeps what the request had. `port` 0 = leave it out."""
-
-    status: int = 302
-    scheme: str | None = None
-    host: str | None = None
-    port: int | None = None
-    full_path: str | None = None
-    prefix: str | None = None
 
 
 class Respond(Struct, frozen=True):
@@ -136,6 +112,9 @@ class RouteEntry(Struct, frozen=True):
     action: Forward | Redirect | Respond
     request_headers: HeaderChanges | None = None
     response_headers: HeaderChanges | None = None
+    cors: CrossOrigin | None = None
+    auth: tuple[ExternalAuth, ...] = ()
+    """All of them must consent, one after the other."""
 
 
 class VirtualHost(Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeVar
 from msgspec import Struct
 
 from flota.fleet.signals import Signals
-from flota.plan import Backend, Endpoints, Replay, Secret
+from flota.plan import Backend, Endpoints, Replay, Secret, Session
 from flota.routing.keys import BackendKey, RouteKey, Target
 
 K = TypeVar("K")
@@ -32,6 +32,8 @@ class Found(Struct, frozen=True):
     replay: Replay
     rtt_ms: int = 0
     """To the farthest place in use."""
+    session: Session | None = None
+    """What a policy of the backend asks for."""
 
 
 class Missing(Struct, frozen=True):
@@ -48,6 +50,7 @@ class Answer(Struct, frozen=True):
     replay: Replay = "Idempotent"
     per_try_ms: int | None = None
     sick: bool = False
+    session: Session | None = None
     reason: str = ""
     message: str = ""
 
@@ -128,7 +131,7 @@ class Asks:
         seen = (self._cluster, found.backend.label)
         limit = self._signals.per_try.get(seen)
         return Answer(
-            found.backend.name, found.replay, limit and _reaching(limit, found.rtt_ms), seen in self._signals.sick
+            found.backend.name, found.replay, limit and _reaching(limit, found.rtt_ms), seen in self._signals.sick, found.session
         )
 
     def _heard(self, signals: Signals) -> set[Ask]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
 
 from flota.plan import (
     Endpoint,
     FilterChain,
     Forward,
-    HeaderChanges,
     Listener,
     Locality,
     PathMatch,
@@ -25,6 +25,7 @@ from flota.routing import lookup
 from flota.routing.health import ANSWERING
 from flota.routing.lookup import Request
 from flota.routing.paths import normalise, replace_prefix, split
+from flota.routing.undergone import by_backend, by_rule, is_preflight, session_of
 
 __all__ = ["Answer", "Candidate", "Request", "explain_request"]
 
@@ -128,22 +129,44 @@ def _in_table(proxy: ProxyPlan, table: RouteTable, request: Request, at: Answer,
         said = f"listener {source.rule_name} of the port is for that host: 421, a client opens a new connection then"
         return _with(at, [*why, said], host=host.domain, entry=entry, source=source, status=421)
     why.append(f"{source.kind} {source.namespace}/{source.name} rules[{source.rule}] takes it: {_match_text(entry)}")
-    at = _with(at, why, host=host.domain, entry=entry, source=source, filters=_filters(entry))
+    at = _with(at, why, host=host.domain, entry=entry, source=source, filters=by_rule(entry))
+    if entry.cors is not None and is_preflight(request):
+        said = "a browser asks whether a page of another origin may send it: the proxy answers that itself"
+        return _with(at, [*why, said], status=200)
     if isinstance(entry.action, Redirect):
         location = _location(entry.action, entry.match.path, host.domain, request)
         return _with(at, [*why, f"it redirects to {location}"], status=entry.action.status, location=location)
     if isinstance(entry.action, Respond):
         return _with(at, [*why, _respond_text(entry.action)], status=entry.action.status)
-    return _forwarded(proxy, entry.action, at, why)
+    return _forwarded(proxy, entry, request, at, why)
 
 
-def _forwarded(proxy: ProxyPlan, action: Forward, at: Answer, why: list[str]) -> Answer:
-    missing = 503 if at.entry is not None and at.entry.match.grpc else 500
-    candidates = _candidates(proxy, action.backends)
+def _forwarded(proxy: ProxyPlan, entry: RouteEntry, request: Request, at: Answer, why: list[str]) -> Answer:
+    assert isinstance(entry.action, Forward)  # noqa: S101
+    missing = 503 if entry.match.grpc else 500
+    backends = entry.action.backends
+    known = session_of(entry.action, request)
+    if known is not None:
+        why.append(f"its cookie {known.session.name if known.session else ''} belongs to a session, whatever the weights say")
+        backends = (msgspec.structs.replace(known, weight=1),)
+    candidates = _candidates(proxy, backends)
     said = [*why, *(_candidate_text(each, proxy, missing) for each in candidates)]
-    statuses = {None if each.serves else 503 if each.backend else missing for each in candidates}
+    held = [each for each in backends if each.weight]
+    several = len(entry.action.backends) > 1
+    for one, each in zip(held, candidates, strict=True):
+        said += (f"for {each.label}: {text}" for text in by_backend(one, entry.match.path, several=several) if one.backend)
+        if one.redirect:
+            said.append(f"for {each.label}: it redirects to {_location(one.redirect, entry.match.path, at.host or '*', request)}")
+    statuses = {_status_of(one, each, missing) for one, each in zip(held, candidates, strict=True)}
     status = next(iter(statuses)) if len(statuses) == 1 else None
     return _with(at, said, status=status, candidates=candidates)
+
+
+def _status_of(one: WeightedBackend, each: Candidate, missing: int) -> int | None:
+    """What the proxy itself answers requests of that share; None = it sends them on."""
+    if one.redirect:
+        return one.redirect.status
+    return None if each.serves else 503 if each.backend else missing
 
 
 def _carried(proxy: ProxyPlan, chain: FilterChain, request: Request, at: Answer, why: list[str]) -> Answer:
@@ -220,27 +243,6 @@ def _request_host(request: Request, scheme: str, port: str) -> str:
         return host
     own = f":{_WELL_KNOWN.get(request.scheme, 0)}"
     return host[:at] if port or (scheme != request.scheme and host[at:] == own) else host
-
-
-def _filters(entry: RouteEntry) -> tuple[str, ...]:
-    found = [*_header_texts("request", entry.request_headers), *_header_texts("response", entry.response_headers)]
-    if isinstance(entry.action, Forward):
-        rewrite = entry.action.rewrite
-        if rewrite and rewrite.host:
-            found.append(f"the backend sees host {rewrite.host}")
-        if rewrite and (rewrite.full_path is not None or rewrite.prefix is not None):
-            what = "path" if rewrite.full_path is not None else f"prefix {entry.match.path.value}"
-            found.append(f"{what} becomes {rewrite.full_path or rewrite.prefix or '/'}")
-        found += [f"{each.numerator}/{each.denominator} are mirrored to {each.backend}" for each in entry.action.mirrors]
-    return tuple(found)
-
-
-def _header_texts(side: str, changes: HeaderChanges | None) -> list[str]:
-    if changes is None:
-        return []
-    texts = [f"{side} header {name} set to {value!r}" for name, value in changes.set]
-    texts += [f"{side} header {name}: {value!r} added" for name, value in changes.add]
-    return texts + [f"{side} header {name} removed" for name in changes.remove]
 
 
 def _match_text(entry: RouteEntry) -> str:

@@ -6,15 +6,24 @@ from msgspec import Struct
 
 from flota.fleet.filters import (
     GRPCRouteFilter,
+    HTTPCORSFilter,
+    HTTPExternalAuthFilter,
     HTTPHeaderFilter,
     HTTPPathModifier,
     HTTPRequestMirrorFilter,
     HTTPRequestRedirectFilter,
     HTTPRouteFilter,
 )
-from flota.plan import HeaderChanges, Redirect, Rewrite
+from flota.plan import CrossOrigin, HeaderChanges, Redirect, Rewrite
 
 _WELL_KNOWN = {"http": 80, "https": 443}
+
+
+class Arrival(Struct, frozen=True):
+    """How requests come in: scheme and port of the listener."""
+
+    scheme: str = "http"
+    port: int = 80
 
 
 class Effects(Struct, frozen=True):
@@ -25,6 +34,8 @@ class Effects(Struct, frozen=True):
     redirect: HTTPRequestRedirectFilter | None = None
     rewrite: Rewrite | None = None
     mirrors: tuple[HTTPRequestMirrorFilter, ...] = ()
+    cors: CrossOrigin | None = None
+    auths: tuple[HTTPExternalAuthFilter, ...] = ()
     unsupported: tuple[str, ...] = ()
     """Types of filters that can't be done (yet). They must not be skipped: what they guard would be open."""
 
@@ -45,24 +56,13 @@ def effects(filters: Iterable[HTTPRouteFilter | GRPCRouteFilter]) -> Effects:
         elif isinstance(each, HTTPRouteFilter) and each.url_rewrite:
             full, prefix = _path(each.url_rewrite.path)
             changes["rewrite"] = Rewrite(each.url_rewrite.hostname, full, prefix)
+        elif isinstance(each, HTTPRouteFilter) and each.cors:
+            changes["cors"] = cross_origin(each.cors)
+        elif isinstance(each, HTTPRouteFilter) and each.external_auth:
+            changes["auths"] = (*changes.get("auths", ()), each.external_auth)  # type: ignore[misc]
         else:
             changes["unsupported"] = (*changes.get("unsupported", ()), each.type)  # type: ignore[misc]
     return Effects(**changes) if changes else found  # type: ignore[arg-type]
-
-
-def backend_effects(filters: Iterable[HTTPRouteFilter | GRPCRouteFilter]) -> Effects:
-    """What the filters of one backend do. Only header changes can be done for one backend of several."""
-    found = effects(filters)
-    more = [
-        name
-        for name, held in (
-            ("RequestRedirect", found.redirect), ("URLRewrite", found.rewrite), ("RequestMirror", found.mirrors)
-        )
-        if held
-    ]
-    if not more:
-        return found
-    return Effects(found.request_headers, found.response_headers, unsupported=(*found.unsupported, *more))
 
 
 def header_changes(changes: HTTPHeaderFilter) -> HeaderChanges:
@@ -83,15 +83,27 @@ def host_without_effect(request: HeaderChanges | None, response: HeaderChanges |
     return None
 
 
-def redirect(asked: HTTPRequestRedirectFilter, scheme: str, port: int) -> Redirect:
-    """The redirect for requests that come in by `scheme` on `port` of the listener.
+def redirect(asked: HTTPRequestRedirectFilter, arrival: Arrival) -> Redirect:
+    """The redirect for requests that come in like that.
 
     Its port: the one asked for; else that of the scheme asked for; else the listener's. 0 where the scheme implies it.
     """
     full, prefix = _path(asked.path)
-    target = asked.port or (_WELL_KNOWN[asked.scheme] if asked.scheme else port)
-    implied = target == _WELL_KNOWN[asked.scheme or scheme]
+    target = asked.port or (_WELL_KNOWN[asked.scheme] if asked.scheme else arrival.port)
+    implied = target == _WELL_KNOWN[asked.scheme or arrival.scheme]
     return Redirect(asked.status_code, asked.scheme, asked.hostname, 0 if implied else target, full, prefix)
+
+
+def cross_origin(asked: HTTPCORSFilter) -> CrossOrigin:
+    """Header names are compared without case, methods with it."""
+    return CrossOrigin(
+        origins=asked.allow_origins,
+        credentials=bool(asked.allow_credentials),
+        methods=asked.allow_methods,
+        headers=asked.allow_headers,
+        expose=asked.expose_headers,
+        max_age=asked.max_age,
+    )
 
 
 def mirrored(mirror: HTTPRequestMirrorFilter) -> tuple[int, int]:

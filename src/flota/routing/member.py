@@ -93,12 +93,12 @@ def differing(old: Mapping[Key, object], new: Mapping[Key, object]) -> set[Key]:
 
 
 def references(route: Route) -> Iterator[BackendKey]:
-    """Every backend a route sends or mirrors to."""
+    """Every backend a route sends or mirrors to, or asks for consent."""
     for rule in route.spec.rules:
         for ref in rule.backend_refs:
             yield _backend_key(ref, route)
-            yield from _mirrors(getattr(ref, "filters", ()), route)
-        yield from _mirrors(getattr(rule, "filters", ()), route)
+            yield from _beside(getattr(ref, "filters", ()), route)
+        yield from _beside(getattr(rule, "filters", ()), route)
 
 
 def policy_targets(policy: TrafficPolicy) -> Iterator[PolicyKey]:
@@ -107,11 +107,11 @@ def policy_targets(policy: TrafficPolicy) -> Iterator[PolicyKey]:
         yield PolicyKey(ref.kind, policy.metadata.namespace, ref.name, ref.section_name)
 
 
-def _mirrors(filters: tuple[object, ...], route: Route) -> Iterator[BackendKey]:
+def _beside(filters: tuple[object, ...], route: Route) -> Iterator[BackendKey]:
     for each in filters:
-        mirror = getattr(each, "request_mirror", None)
-        if mirror is not None:
-            yield _backend_key(mirror.backend_ref, route)
+        for part in (getattr(each, "request_mirror", None), getattr(each, "external_auth", None)):
+            if part is not None:
+                yield _backend_key(part.backend_ref, route)
 
 
 def _backend_key(ref: Reference, route: Route) -> BackendKey:

@@ -15,10 +15,11 @@ from flota.routing import conditions
 from flota.routing.ages import Age, age
 from flota.routing.asks import Answer, Ask, Hint
 from flota.routing.attach import Attachment, attach
+from flota.routing.filters import Arrival
 from flota.routing.fronts import Front, FrontId, GatewayFront
 from flota.routing.listeners import Fault
-from flota.routing.references import RouteKind, Scope, backends
-from flota.routing.rules import Arrival, Ranked, Rules, depends_on_arrival, plan_rules
+from flota.routing.references import RouteKind, Scope, Wishes, backends
+from flota.routing.rules import Ranked, Rules, depends_on_arrival, plan_rules
 
 Route = HTTPRoute | GRPCRoute | TLSRoute | TCPRoute | UDPRoute
 
@@ -101,7 +102,7 @@ class _Draft:
         hint: Hint = "UDP" if front.protocol == "UDP" else "TLS" if front.protocol == "TLS" and not front.tls else "TCP"
         if hint not in self._streams:
             rule = self.route.spec.rules[0]
-            held = backends(self.scope, rule.backend_refs, rule.name, hint)
+            held = backends(self.scope, rule.backend_refs, Wishes(rule.name, hint))
             self._streams[hint] = (held.weighted, tuple(dict.fromkeys(held.faults)))
         return self._streams[hint]
 

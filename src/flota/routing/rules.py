@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+import msgspec
 from msgspec import Struct
 
 from flota.fleet.routes import GRPCRoute, GRPCRouteMatch, GRPCRouteRule, HTTPRoute, HTTPRouteRule
 from flota.fleet.values import milliseconds
-from flota.plan import Forward, Match, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource
-from flota.routing.asks import Answer
-from flota.routing.filters import Effects, effects, host_without_effect, redirect
+from flota.plan import ExternalAuth, Forward, Match, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource, ValueMatch
+from flota.plan.filters import MOST_GUARDS
+from flota.routing.asks import Answer, Hint
+from flota.routing.filters import Arrival, Effects, effects, host_without_effect, redirect
 from flota.routing.listeners import Fault
 from flota.routing.matches import (
     Precedence,
@@ -19,10 +21,14 @@ from flota.routing.matches import (
     http_match,
     http_precedence,
 )
-from flota.routing.references import Backends, Scope, backends, mirrors
+from flota.routing.references import Backends, Scope, Wishes, backends, guards, mirrors
+from flota.routing.sessions import cookie_path, session, shortcomings
 
 HEDGE_SHARE = 80
 """Percent of the request's time limit; a second attempt that starts later would have no time left."""
+
+_RankedMatch = tuple[tuple[bool, Precedence], Match, int]
+"""Where it comes in the order, and its index in the rule."""
 
 
 class Ranked(Struct, frozen=True):
@@ -46,16 +52,14 @@ class Rules(Struct, frozen=True):
     """Fields without effect."""
 
 
-class Arrival(Struct, frozen=True):
-    """How requests come in: scheme and port of the listener."""
-
-    scheme: str
-    port: int
-
-
 def depends_on_arrival(route: HTTPRoute | GRPCRoute) -> bool:
     """Whether entries differ by listener: redirects name its port."""
-    return any(each.type == "RequestRedirect" for rule in route.spec.rules for each in rule.filters)
+    return any(
+        each.type == "RequestRedirect"
+        for rule in route.spec.rules
+        for filters in (rule.filters, *(ref.filters for ref in rule.backend_refs))
+        for each in filters
+    )
 
 
 def plan_rules(scope: Scope, route: HTTPRoute | GRPCRoute, arrival: Arrival) -> Rules:
@@ -68,28 +72,50 @@ def plan_rules(scope: Scope, route: HTTPRoute | GRPCRoute, arrival: Arrival) -> 
     for index, rule in enumerate(rules):
         changes = effects(rule.filters)
         ranked, wrong = _matches(rule)
-        held = backends(scope, rule.backend_refs, rule.name, "HTTP" if isinstance(rule, HTTPRouteRule) else "GRPC")
-        faults += held.faults
-        unsupported = (*changes.unsupported, *held.unsupported)
+        held = backends(scope, rule.backend_refs, _wishes(scope, rule, ranked, arrival))
+        auth, unguarded = guards(scope, changes, rule.name)
+        faults += (*held.faults, *unguarded)
+        unsupported = [*changes.unsupported, *held.unsupported]
+        if len(auth or ()) + max((len(each.auth) for each in held.weighted), default=0) > MOST_GUARDS:
+            unsupported.append(f"more than {MOST_GUARDS} times ExternalAuth")
         if unsupported:
             wrong = f"filters that are not supported: {', '.join(dict.fromkeys(unsupported))}; answered 500"
-            # ExternalAuth and the like guard what is behind: without them nothing may pass, not even to a wider rule.
-            action: Forward | Redirect | Respond = Respond(500)
-        else:
+        # What guards the backends can't be left out: without it nothing may pass, not even to a wider rule.
+        action: Forward | Redirect | Respond = Respond(500)
+        if not unsupported and auth is not None:
             action, more = _action(scope, rule, changes, held, arrival)
             faults += more
         if wrong:
             dropped[index] = wrong
         notes += (f"rules[{index}]: {each}" for each in _without_effect(rule, changes, held))
-        make = partial(_entry, scope, rule, index, changes, action)
+        make = partial(_entry, scope, rule, index, changes, action, auth or ())
+        if changes.cors or any(each.cors for each in held.weighted):
+            ranked += tuple(_preflights(ranked))
         entries += [Ranked(precedence, make(match, at)) for precedence, match, at in ranked]
     return Rules(tuple(entries), dropped, tuple(dict.fromkeys(faults)), tuple(notes))
+
+
+def _wishes(scope: Scope, rule: HTTPRouteRule | GRPCRouteRule, ranked: tuple[_RankedMatch, ...], arrival: Arrival) -> Wishes:
+    path = cookie_path(match for _, match, _ in ranked)
+    hint: Hint = "HTTP" if isinstance(rule, HTTPRouteRule) else "GRPC"
+    asked = rule.session_persistence
+    owner = (scope.kind, scope.namespace, scope.name, rule.name or tuple(match for _, match, _ in ranked))
+    return Wishes(rule.name, hint, arrival, session(asked, owner, path) if asked else None, path)
+
+
+def _preflights(ranked: Iterable[_RankedMatch]) -> Iterator[_RankedMatch]:
+    """Where a rule takes one method only: the question of a browser whether it may use that (Fetch standard, CORS-preflight)."""
+    for _, match, at in ranked:
+        if match.method is not None and match.method != "OPTIONS":
+            asks = (ValueMatch("origin", "Regex", ".+"), ValueMatch("access-control-request-method", "Exact", match.method))
+            asking = msgspec.structs.replace(match, method="OPTIONS", headers=(*match.headers, *asks))
+            yield (True, http_precedence(asking)), asking, at
 
 
 def _without_effect(rule: HTTPRouteRule | GRPCRouteRule, changes: Effects, held: Backends) -> Iterator[str]:
     """What a rule asks for and does not get, though the rest of it works."""
     if rule.session_persistence:
-        yield "sessionPersistence is not supported yet and has no effect"
+        yield from shortcomings(rule.session_persistence, len(held.weighted))
     pairs = ((each.request_headers, each.response_headers) for each in held.weighted)
     for request, response in ((changes.request_headers, changes.response_headers), *pairs):
         said = host_without_effect(request, response)
@@ -103,18 +129,17 @@ def _entry(
     index: int,
     changes: Effects,
     action: Forward | Redirect | Respond,
+    auth: tuple[ExternalAuth, ...],
     match: Match,
     at: int,
 ) -> RouteEntry:
     source = RouteSource(scope.kind, scope.namespace, scope.name, index, at, rule.name)
-    return RouteEntry(source, match, action, changes.request_headers, changes.response_headers)
+    return RouteEntry(source, match, action, changes.request_headers, changes.response_headers, cors=changes.cors, auth=auth)
 
 
-def _matches(
-    rule: HTTPRouteRule | GRPCRouteRule,
-) -> tuple[tuple[tuple[tuple[bool, Precedence], Match, int], ...], str | None]:
+def _matches(rule: HTTPRouteRule | GRPCRouteRule) -> tuple[tuple[_RankedMatch, ...], str | None]:
     """(precedence, match, index) of every good match, and what is wrong with a bad one. A bad one drops the rule."""
-    found: list[tuple[tuple[bool, Precedence], Match, int]] = []
+    found: list[_RankedMatch] = []
     if isinstance(rule, HTTPRouteRule):
         for at, http in enumerate(rule.matches):
             match = http_match(http)
@@ -130,7 +155,7 @@ def _action(
     scope: Scope, rule: HTTPRouteRule | GRPCRouteRule, changes: Effects, held: Backends, arrival: Arrival
 ) -> tuple[Forward | Redirect | Respond, tuple[Fault, ...]]:
     if changes.redirect:
-        return redirect(changes.redirect, arrival.scheme, arrival.port), ()
+        return redirect(changes.redirect, arrival), ()
     grpc = isinstance(rule, GRPCRouteRule)
     if not held.answers:
         # No backends, none that resolves, or all of weight 0: 500, for gRPC UNAVAILABLE, which Envoy makes of a 503.
@@ -145,7 +170,8 @@ def _action(
         try_timeout_ms=each_try,
         retry=None if isinstance(rule, GRPCRouteRule) else _retry(rule),
         replay=_replay(held.answers),
-        hedge_ms=_hedge(held.answers, limit),
+        # A second attempt beside the first would reach an endpoint that has never heard of the session, and its answer might be taken.
+        hedge_ms=None if any(each.session for each in held.weighted) else _hedge(held.answers, limit),
         sick=all(each.sick for each in held.answers),
         rewrite=changes.rewrite,
         mirrors=copies,
