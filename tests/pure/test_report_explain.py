@@ -264,7 +264,9 @@ def test_objects_with_status() -> None:
     assert gateway["status"]["addresses"] == [{"type": "IPAddress", "value": "127.0.0.10"}]
     assert gateway["status"]["listeners"][0]["attachedRoutes"] == 1
     route = kinds["HTTPRoute", "shop"]
-    assert route["status"]["parents"][0]["parentRef"] == {"namespace": "default", "name": "gw"}
+    assert route["status"]["parents"][0]["parentRef"] == {
+        "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "default", "name": "gw",
+    }  # fmt: skip
     assert route["metadata"]["annotations"] == {"flota.dev/cluster": "us"}
     assert "namespace" not in kinds["GatewayClass", "flota"]["metadata"]
     assert isinstance(objects(view(), "mars"), Failed)

@@ -86,13 +86,11 @@ def test_the_gateway_sums_up_its_listeners(
 
 
 def test_unsupported_values() -> None:
-    validation = {"frontend": {"default": {"validation": {"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}]}}}}
-    asked = gateway(stream("odd", "SCTP"), https("pass", **PASSTHROUGH), https("a", "a.org"), http(), tls=validation)
+    asked = gateway(stream("odd", "SCTP"), https("pass", **PASSTHROUGH), http())
     plan = plan_of(asked, more=[CERTIFICATE])
     assert said(plan, "Accepted") == {
         "odd": ("False", "UnsupportedProtocol"),
         "pass": ("False", "UnsupportedValue"),
-        "a": ("False", "UnsupportedValue"),
         "http": ("True", "Accepted"),
     }
 
@@ -180,6 +178,17 @@ def test_addresses() -> None:
     both = plan_of(gateway(http(), addresses=[{"value": "127.0.0.10"}, {"value": "::1"}]))
     assert sorted(both.proxies["us"].listeners) == ["tcp/127.0.0.10/80", "tcp/::1/80"]
     assert {each.chains[0].table for each in both.proxies["us"].listeners.values()} == {"http/127.0.0.10/80"}
+
+
+def test_an_address_that_nothing_can_listen_on_is_told_and_the_others_serve() -> None:
+    asked = [{"value": "127.0.0.10"}, {"value": "192.0.2.1"}]
+    plan = plan_of(gateway(http(), addresses=asked), unusable={("us", "192.0.2.1"): "192.0.2.1 is not an address of this machine"})
+    status = status_of(plan, "Gateway", "gw")
+    assert condition(status, "Accepted") == ("True", "Accepted")
+    assert condition(status, "Programmed") == ("False", "AddressNotUsable")
+    assert status.addresses == ("127.0.0.10",)
+    assert sorted(plan.proxies["us"].listeners) == ["tcp/127.0.0.10/80"]
+    assert [each.message for each in plan.problems] == ["192.0.2.1 is not an address of this machine"]
 
 
 def own(*gateways: str, **addresses: tuple[str, ...]) -> Plan:
@@ -278,22 +287,6 @@ spec: {parentRefs: [{name: gw, sectionName: %s}], rules: [{backendRefs: [{name: 
 
 def test_nothing_is_wrong_with_a_healthy_fleet() -> None:
     assert plan_of(GATEWAY).problems == ()
-
-
-@pytest.mark.parametrize(
-    ("spec", "told"),
-    [
-        ({"defaultScope": "All"}, "defaultScope"),
-        ({"defaultScope": "None"}, None),
-        ({"allowedListeners": {"namespaces": {"from": "Same"}}}, "allowedListeners"),
-        ({"allowedListeners": {"namespaces": {"from": "None"}}}, None),
-    ],
-)
-def test_what_has_no_effect_yet_is_said(spec: dict[str, Any], told: str | None) -> None:
-    plan = plan_of(gateway(http(), **spec))
-    assert condition(status_of(plan, "Gateway", "gw"), "Programmed") == ("True", "Programmed")
-    assert [told in each.message for each in plan.problems if told] == ([True] if told else [])
-    assert bool(plan.problems) is bool(told)
 
 
 def test_an_unknown_tls_option_is_said_and_the_listener_served() -> None:

@@ -42,6 +42,8 @@ SAVE_EVERY_S = 1.0
 """What was learnt is kept on disk at most this often."""
 SAVE_SHARE = 50
 """Keeping that took t seconds is followed by a pause of at least 50 t: a large fleet under change is not written again and again."""
+ADDRESSES_EVERY_S = 2.0
+"""How often the addresses that Gateways name are tried."""
 COLLECT = (20_000, 20, 20)
 """Thresholds of the cyclic garbage collector: little here is cyclic, and reading a large folder allocates much."""
 EMPTY = Plan(proxies={}, statuses={}, problems=())
@@ -103,6 +105,7 @@ class Engine:
                 "ads": self.deliveries.serve(),
                 "sources": self.source.run(),
                 "plan": self._plan(),
+                "addresses": self._look_at_addresses(),
                 "pods wanted": self._want_pods(),
                 "pods": self.pods.run(),
                 "endpoints": self._give_endpoints(),
@@ -136,8 +139,10 @@ class Engine:
         async for fleet in self.source.fleet.follow():
             running = self._adopted | self.proxies.states.get().keys()
             addresses = self.gateway_addresses.of(fleet, running)
+            unusable = self.gateway_addresses.unusable(fleet)
             self.source.addresses.set(addresses)
-            if addresses is not fleet.addresses:
+            self.source.unusable.set(unusable)
+            if addresses is not fleet.addresses or unusable is not fleet.unusable:
                 continue  # the next fleet has them
             began = self.clock.monotonic()
             plan = self._planner.plan(fleet)
@@ -146,6 +151,12 @@ class Engine:
             self.deliveries.publish(plan)
             self.plan.set(plan)
             self.proxies.want({cluster: self._proxy(fleet, cluster) for cluster in plan.proxies})
+
+    async def _look_at_addresses(self) -> None:
+        """An interface may come or go while no file changes."""
+        while True:
+            await asyncio.sleep(ADDRESSES_EVERY_S)
+            self.source.unusable.set(self.gateway_addresses.unusable(self.source.fleet.get()))
 
     async def _first_read(self) -> None:
         """Until the whole folder was read: before that nothing is planned, so that nothing that runs is taken away."""

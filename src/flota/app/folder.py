@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flota.app.addresses import leaves_open
 from flota.app.kept import Kept
 from flota.app.origins import origins, refusals
 from flota.fleet.core import EndpointSlice
@@ -82,7 +83,7 @@ def _addresses(state: StateFolder, fleet: Fleet) -> Mapping[tuple[str, str, str]
     found = {}
     for cluster in fleet.clusters.values():
         for (namespace, name), gateway in cluster.gateways.items():
-            if not gateway.spec.addresses:
+            if leaves_open(gateway):
                 owner = f"gateway/{cluster.name}/{namespace}/{name}"
                 found[cluster.name, namespace, name] = (given.get(owner) or candidate(state.identity, owner, 0),)
     return found

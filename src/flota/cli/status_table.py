@@ -44,6 +44,8 @@ def _sections(status: FleetStatus, wide: bool) -> Iterator[str]:
     yield _clusters(status)
     if status.gateways:
         yield _gateways(status)
+    if status.listener_sets:
+        yield _listener_sets(status)
     if status.routes:
         yield _routes(status)
     if status.services:
@@ -74,6 +76,14 @@ def _gateways(status: FleetStatus) -> str:
         for each in status.gateways
     ]
     return table(("CLUSTER", "GATEWAY", "ADDRESSES", "PROGRAMMED", "REASON"), rows, _colour(3))
+
+
+def _listener_sets(status: FleetStatus) -> str:
+    rows = [
+        (each.cluster, f"{each.namespace}/{each.name}", each.gateway or "-", _yes(each.accepted), _yes(each.programmed), each.reason)
+        for each in status.listener_sets
+    ]
+    return table(("CLUSTER", "LISTENERSET", "GATEWAY", "ACCEPTED", "PROGRAMMED", "REASON"), rows, _colour(3, 4))
 
 
 def _routes(status: FleetStatus) -> str:

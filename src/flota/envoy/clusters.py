@@ -66,10 +66,10 @@ class ClusterBuilder:
 
 
 def needs(backend: Backend) -> frozenset[Ref]:
-    """Its endpoints, and the trusted roots where a policy names some."""
+    """Its endpoints, the trusted roots where a policy names some, and the certificate to show where the Gateway has one."""
     found: set[Ref] = {(EDS, backend.name)}
-    if backend.tls is not None and backend.tls.ca is not None:
-        found.add((SDS, backend.tls.ca))
+    if backend.tls is not None:
+        found |= {(SDS, name) for name in (backend.tls.ca, backend.tls.certificate) if name is not None}
     return frozenset(found)
 
 

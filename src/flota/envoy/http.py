@@ -9,6 +9,7 @@ from flota.envoy.protos import Protos
 from flota.envoy.scope_key import HEADER, mutation
 from flota.envoy.tables import TableLink, scope_prefix
 from flota.envoy.values import ADS, Fields, extension, ms, wrapped
+from flota.plan import ClientCheck, FilterChain
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 HEADERS_TIMEOUT_MS = 10_000
@@ -17,21 +18,22 @@ STREAM_WINDOW = 1 << 16
 CONNECTION_WINDOW = 1 << 20
 
 
-def connection_manager(protos: Protos, options: Options, listener: str, table: TableLink) -> Fields:
+def connection_manager(protos: Protos, options: Options, chain: FilterChain, table: TableLink) -> Fields:
     """envoy.config.listener.v3.Filter of an HTTP chain."""
     settings = options.settings
     return extension(
         protos, "envoy.filters.network.http_connection_manager", HCM,
-        stat_prefix=listener.replace(".", "_"),
+        stat_prefix=chain.name.replace(".", "_"),
         http_filters=http_filters(protos),
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        access_log=access_log(protos, options.access_log, listener, http=True),
+        access_log=access_log(protos, options.access_log, chain.name, http=True),
         # Paths are compared as RFC 3986 has them, and the backend sees what was compared. Escaped slashes stay what they are.
         normalize_path=wrapped(True), merge_slashes=True, path_with_escaped_slashes_action="KEEP_UNCHANGED",
         # "shop.example." is the same name, written absolutely (RFC 3986, 3.2.2).
         strip_trailing_host_dot=True,
         server_header_transformation="PASS_THROUGH",
         **_trust(settings.trusted_hops),
+        **_client(chain.tls.clients if chain.tls else None),
         **_limits(settings.max_header_kib, settings.idle_timeout_ms, settings.stream_idle_timeout_ms),
         **_routes(protos, options, table))
 
@@ -59,6 +61,17 @@ def _trust(hops: int) -> Fields:
         # Our own client is a proxy that gave the request its id.
         "preserve_external_request_id": hops > 0,
     }
+
+
+def _client(check: ClientCheck | None) -> Fields:
+    """What backends are told of the client's certificate (x-forwarded-client-cert); what a client wrote there itself never passes.
+
+    Names only where they were verified. Where anybody is let in, the certificate itself: judging it is the backend's part (GEP-91).
+    """
+    if check is None:
+        return {"forward_client_cert_details": "SANITIZE"}
+    told = {"subject": wrapped(True), "uri": True, "dns": True} if check.required else {"cert": True}
+    return {"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": told}
 
 
 def _limits(header_kib: int, idle_ms: int, stream_idle_ms: int) -> Fields:

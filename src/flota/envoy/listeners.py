@@ -12,7 +12,7 @@ from flota.envoy.tables import TableLink
 from flota.envoy.udp import UDP_PROXY, udp_cluster
 from flota.envoy.values import ADS, Fields, extension, ms, socket_address, wrapped
 from flota.envoy.wire import CDS, LDS, SDS, Ref, Resource, resource
-from flota.plan import FilterChain, Listener, ServerTLS, WeightedBackend
+from flota.plan import ClientCheck, FilterChain, Listener, ServerTLS, WeightedBackend
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
 CONNECT_ATTEMPTS = 3
@@ -66,19 +66,21 @@ class ListenerBuilder:
             fields["transport_socket_connect_timeout"] = ms(HANDSHAKE_MS)
         if chain.table is not None:
             # A table the plan lacks would be a bug of the planner.
-            fields["filters"] = [connection_manager(self._protos, self._options, chain.name, tables[chain.table])]
+            fields["filters"] = [connection_manager(self._protos, self._options, chain, tables[chain.table])]
         else:
             fields["filters"] = [self._tcp_proxy(listener, chain)]
         return fields
 
     def _server_tls(self, tls: ServerTLS) -> Fields:
+        required: Fields = {"require_client_certificate": wrapped(True)} if tls.clients is not None and tls.clients.required else {}
         return self._extension(
-            "envoy.transport_sockets.tls", _TLS + "DownstreamTlsContext",
+            "envoy.transport_sockets.tls", _TLS + "DownstreamTlsContext", **required,
             common_tls_context={
                 "tls_params": {"tls_minimum_protocol_version": tls.minimum,
                                "tls_maximum_protocol_version": "TLSv1_3"},
                 "tls_certificate_sds_secret_configs": [{"name": name, "sds_config": ADS} for name in tls.certificates],
                 "alpn_protocols": list(tls.alpn),
+                **({} if tls.clients is None else _client_check(tls.clients)),
             })
 
     def _tcp_proxy(self, listener: Listener, chain: FilterChain) -> Fields:
@@ -107,12 +109,24 @@ class ListenerBuilder:
         return extension(self._protos, name, type_name, **fields)
 
 
+def _client_check(clients: ClientCheck) -> Fields:
+    """Who need not show a good certificate is asked for one all the same: the backend may look at it."""
+    verification = "VERIFY_TRUST_CHAIN" if clients.required else "ACCEPT_UNTRUSTED"
+    return {"combined_validation_context": {
+        "default_validation_context": {"trust_chain_verification": verification},
+        "validation_context_sds_secret_config": {"name": clients.roots, "sds_config": ADS}}}
+
+
 def _needs(listener: Listener, chain: FilterChain) -> set[Ref]:
     if listener.protocol == "UDP":
         cluster = udp_cluster(listener, chain)
         return set() if cluster is None else {(CDS, cluster)}
     found: set[Ref] = {(CDS, one.backend) for one in chain.backends or () if one.backend is not None and one.weight > 0}
-    return found | {(SDS, name) for name in (chain.tls.certificates if chain.tls else ())}
+    return found | {(SDS, name) for name in (_secrets(chain.tls) if chain.tls else ())}
+
+
+def _secrets(tls: ServerTLS) -> tuple[str, ...]:
+    return tls.certificates if tls.clients is None else (*tls.certificates, tls.clients.roots)
 
 
 def _tcp_destination(backends: tuple[WeightedBackend, ...]) -> Fields:

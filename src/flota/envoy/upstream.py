@@ -85,6 +85,8 @@ class TransportBuilder:
             context = {"combined_validation_context": {
                 "default_validation_context": validation,
                 "validation_context_sds_secret_config": {"name": tls.ca, "sds_config": ADS}}}
+        if tls.certificate is not None:
+            context["tls_certificate_sds_secret_configs"] = [{"name": tls.certificate, "sds_config": ADS}]
         if protocol in ("HTTP1", "HTTP2"):
             context["alpn_protocols"] = ["h2"] if protocol == "HTTP2" else ["http/1.1"]
         return extension(self._protos, "envoy.transport_sockets.tls", _TLS + "UpstreamTlsContext",

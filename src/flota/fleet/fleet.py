@@ -59,7 +59,9 @@ class Fleet(Struct, frozen=True):
     drains: tuple[Drain, ...] = ()
     signals: Signals = field(default_factory=Signals)
     addresses: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
-    """(cluster, namespace, name) of a Gateway without spec.addresses → the addresses that were found for it. Of a Gateway with a proxy
-    of its own: those that its load balancer has, whatever was asked for."""
+    """(cluster, namespace, name) of a Gateway that leaves an address open → the addresses that were found for it. Of a Gateway with a
+    proxy of its own: those that its load balancer has, whatever was asked for."""
+    unusable: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(cluster, address) that a Gateway asks for → why nothing can listen there, a sentence."""
     own_proxies: frozenset[str] = frozenset()
     """Clusters in which each Gateway has a proxy of its own, in pods; in all others one proxy serves all Gateways."""

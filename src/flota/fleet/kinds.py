@@ -39,7 +39,7 @@ _X_GROUP = "gateway.networking.x-k8s.io"
 KINDS: tuple[Kind, ...] = (
     Kind("GatewayClass", GATEWAY_GROUP, ("v1", "v1beta1"), GatewayClass, "gateway_classes", namespaced=False),
     Kind("Gateway", GATEWAY_GROUP, ("v1", "v1beta1"), Gateway, "gateways"),
-    Kind("ListenerSet", GATEWAY_GROUP, ("v1",), ListenerSet, "listener_sets", support="NotYet"),
+    Kind("ListenerSet", GATEWAY_GROUP, ("v1",), ListenerSet, "listener_sets"),
     Kind("HTTPRoute", GATEWAY_GROUP, ("v1", "v1beta1"), HTTPRoute, "http_routes"),
     Kind("GRPCRoute", GATEWAY_GROUP, ("v1",), GRPCRoute, "grpc_routes"),
     Kind("TLSRoute", GATEWAY_GROUP, ("v1", "v1alpha3", "v1alpha2"), TLSRoute, "tls_routes"),

@@ -11,9 +11,10 @@ from flota.plan.backends import (
     Tier,
 )
 from flota.plan.filters import CrossOrigin, ExternalAuth, HeaderChanges, Mirror, Redirect, Rewrite, Session
-from flota.plan.listeners import FilterChain, Listener, Secret, ServerTLS
+from flota.plan.listeners import ClientCheck, FilterChain, Listener, Secret, ServerTLS
 from flota.plan.plan import (
     GatewayStatus,
+    ListenerSetStatus,
     ListenerStatus,
     ObjectRef,
     ParentStatus,
@@ -38,8 +39,9 @@ from flota.plan.routes import (
 )
 
 __all__ = [
-    "Backend", "ClientTLS", "CrossOrigin", "Endpoint", "Endpoints", "ExternalAuth", "FilterChain", "Forward", "GatewayStatus",
-    "HeaderChanges", "HealthCheck", "Listener", "ListenerStatus", "Locality", "Match", "Mirror", "ObjectRef", "ParentStatus",
-    "PathMatch", "Plan", "PolicyStatus", "ProxyPlan", "Redirect", "Replay", "Respond", "Retry", "Rewrite", "RouteEntry", "RouteSource",
-    "RouteStatus", "RouteTable", "Secret", "ServerTLS", "Session", "State", "Tier", "ValueMatch", "VirtualHost", "WeightedBackend",
+    "Backend", "ClientCheck", "ClientTLS", "CrossOrigin", "Endpoint", "Endpoints", "ExternalAuth", "FilterChain", "Forward",
+    "GatewayStatus", "HeaderChanges", "HealthCheck", "Listener", "ListenerSetStatus", "ListenerStatus", "Locality", "Match", "Mirror",
+    "ObjectRef", "ParentStatus", "PathMatch", "Plan", "PolicyStatus", "ProxyPlan", "Redirect", "Replay", "Respond", "Retry", "Rewrite",
+    "RouteEntry", "RouteSource", "RouteStatus", "RouteTable", "Secret", "ServerTLS", "Session", "State", "Tier", "ValueMatch",
+    "VirtualHost", "WeightedBackend",
 ]

@@ -33,6 +33,8 @@ class ClientTLS(Struct, frozen=True):
     dns_names: tuple[str, ...] = ()
     """Subject alternative names of type DNS, one of which the endpoint's certificate must have; `sni` where the policy names none."""
     uris: tuple[str, ...] = ()
+    certificate: str | None = None
+    """The `Secret` that the proxy shows to endpoints which ask for a certificate (Gateway spec.tls.backend, GEP-3155)."""
 
 
 class Backend(Struct, frozen=True):

@@ -17,12 +17,20 @@ class Secret(Struct, frozen=True):
     roots: bytes = b""
 
 
+class ClientCheck(Struct, frozen=True):
+    """Clients show certificates signed by `roots` (a `Secret`). Not `required`: who shows none, or another one, is let in too."""
+
+    roots: str
+    required: bool = True
+
+
 class ServerTLS(Struct, frozen=True):
     """TLS that the proxy terminates. `certificates` name `Secret`s."""
 
     certificates: tuple[str, ...]
     alpn: tuple[str, ...] = ("h2", "http/1.1")
     minimum: Literal["TLSv1_2", "TLSv1_3"] = "TLSv1_2"
+    clients: ClientCheck | None = None
 
 
 class FilterChain(Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The plan: what each proxy should serve, and what each object is told about itself."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -22,13 +22,14 @@ class ObjectRef(NamedTuple):
 
 
 class ParentStatus(Struct, frozen=True):
-    """RouteParentStatus: what one parent (Gateway and listener) says of a route."""
+    """RouteParentStatus: what one parent (a Gateway or ListenerSet, and listener) says of a route."""
 
     namespace: str
     name: str
     section_name: str | None
     port: int | None
     conditions: tuple[Condition, ...]
+    kind: Literal["Gateway", "ListenerSet"] = "Gateway"
 
 
 class RouteStatus(Struct, frozen=True):
@@ -40,7 +41,8 @@ class RouteStatus(Struct, frozen=True):
 
 
 class ListenerStatus(Struct, frozen=True):
-    """Gateway API ListenerStatus. `socket`: name of the plan's `Listener`, None when it is not served."""
+    """Gateway API ListenerStatus, and of a ListenerSet its ListenerEntryStatus. `socket`: name of the plan's `Listener`, None when it is
+    not served."""
 
     name: str
     attached_routes: int
@@ -56,6 +58,16 @@ class GatewayStatus(Struct, frozen=True):
     addresses: tuple[str, ...]
     conditions: tuple[Condition, ...]
     listeners: tuple[ListenerStatus, ...]
+    listener_sets: int = 0
+    """ListenerSets that take part (attachedListenerSets)."""
+
+
+class ListenerSetStatus(Struct, frozen=True):
+    """Gateway API ListenerSetStatus as planned; `Programmed` as that of a Gateway. `gateway`: (namespace, name) of the parent."""
+
+    gateway: tuple[str, str]
+    conditions: tuple[Condition, ...]
+    listeners: tuple[ListenerStatus, ...]
 
 
 class PolicyStatus(Struct, frozen=True):
@@ -64,7 +76,7 @@ class PolicyStatus(Struct, frozen=True):
     conditions: tuple[Condition, ...]
 
 
-Status = GatewayStatus | RouteStatus | PolicyStatus
+Status = GatewayStatus | ListenerSetStatus | RouteStatus | PolicyStatus
 
 
 class ProxyPlan(Struct, frozen=True):

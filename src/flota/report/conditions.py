@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from flota.fleet.meta import Condition
-from flota.plan import GatewayStatus, ObjectRef, ParentStatus, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ObjectRef, ParentStatus, RouteStatus
 from flota.plan.plan import Status
 from flota.report.listening import gateway_conditions
 from flota.report.view import Since, View
@@ -18,22 +18,23 @@ def parts(status: Status) -> Parts:
     """All conditions of a status, as planned."""
     if isinstance(status, RouteStatus):
         return tuple((parent_part(each), each.conditions) for each in status.parents)
-    if isinstance(status, GatewayStatus):
+    if isinstance(status, GatewayStatus | ListenerSetStatus):
         return (("", status.conditions), *((f"listener/{each.name}", each.conditions) for each in status.listeners))
     return (("", status.conditions),)
 
 
 def parent_part(parent: ParentStatus) -> str:
-    """`parent/<namespace>/<name>[/<listener>][:<port>]`."""
+    """`parent/<namespace>/<name>[/<listener>][:<port>]`; of a ListenerSet `parent/ListenerSet/…`."""
     section = f"/{parent.section_name}" if parent.section_name else ""
     port = f":{parent.port}" if parent.port else ""
-    return f"parent/{parent.namespace}/{parent.name}{section}{port}"
+    kind = "" if parent.kind == "Gateway" else f"{parent.kind}/"
+    return f"parent/{kind}{parent.namespace}/{parent.name}{section}{port}"
 
 
 def effective(view: View, ref: ObjectRef, status: Status) -> Parts:
     """The conditions of an object as they hold now, with `lastTransitionTime` where it is known."""
     held = parts(status)
-    if isinstance(status, GatewayStatus):
+    if isinstance(status, GatewayStatus | ListenerSetStatus):
         own, listeners = gateway_conditions(view, ref.cluster, status)
         held = (("", own), *((f"listener/{name}", conditions) for name, conditions in listeners.items()))
     since = view.since.get(ref, {})
@@ -55,7 +56,7 @@ def advance(before: View | None, view: View) -> Mapping[ObjectRef, Since]:
     known = before.since if before is not None else {}
     dated: dict[ObjectRef, Since] = {}
     for ref, status in view.plan.statuses.items():
-        same = old.get(ref) is status and not isinstance(status, GatewayStatus)
+        same = old.get(ref) is status and not isinstance(status, GatewayStatus | ListenerSetStatus)
         last = known.get(ref)
         dated[ref] = last if same and last is not None else _since(view, ref, status, last or {})
     return dated

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from flota.plan import GatewayStatus, ProxyPlan, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ProxyPlan, RouteStatus
 from flota.report.view import Refused, View
 
 
@@ -53,7 +53,7 @@ def refused_parts(view: View, cluster: str) -> Mapping[str, Refused]:
     return {**shut, **proxy.refused}
 
 
-def gateway_delivery(view: View, cluster: str, status: GatewayStatus) -> Delivery:
+def gateway_delivery(view: View, cluster: str, status: GatewayStatus | ListenerSetStatus) -> Delivery:
     """A Gateway is programmed when its sockets are. Tables come before the sockets that use them (make before break), and a route that
     changes later does not make its Gateway less programmed."""
     return delivery(view, cluster, [each.socket for each in status.listeners if each.socket is not None])

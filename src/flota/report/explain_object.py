@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
-from flota.plan import GatewayStatus, ObjectRef, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ObjectRef, RouteStatus
 from flota.report.conditions import effective
 from flota.report.delivery import Delivery, gateway_delivery, route_delivery
 from flota.report.failed import Failed
@@ -112,7 +112,7 @@ def _pods(view: View, ref: ObjectRef) -> Iterator[str]:
 
 def _delivery(view: View, ref: ObjectRef) -> Delivery | None:
     status = view.plan.statuses.get(ref)
-    if isinstance(status, GatewayStatus):
+    if isinstance(status, GatewayStatus | ListenerSetStatus):
         return gateway_delivery(view, ref.cluster, status)
     if isinstance(status, RouteStatus) and status.tables:
         return route_delivery(view, ref.cluster, status)

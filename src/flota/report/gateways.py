@@ -6,7 +6,7 @@ from typing import Literal
 from flota.fleet.fleet import Cluster
 from flota.fleet.meta import Condition, Key
 from flota.fleet.problem import Problem
-from flota.plan import GatewayStatus, ObjectRef, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ObjectRef, RouteStatus
 from flota.report.conditions import effective, find
 from flota.report.delivery import Delivery, route_delivery
 from flota.report.shape import Row
@@ -44,6 +44,20 @@ class GatewayRow(Row, frozen=True, kw_only=True):
     listeners: tuple[ListenerRow, ...]
 
 
+class ListenerSetRow(Row, frozen=True, kw_only=True):
+    """A ListenerSet, whose listeners are its Gateway's. `gateway` is NAMESPACE/NAME; null when nobody of ours has it."""
+
+    cluster: str
+    namespace: str
+    name: str
+    gateway: str | None
+    accepted: bool | None
+    programmed: bool | None
+    reason: str
+    message: str
+    listeners: tuple[ListenerRow, ...]
+
+
 class RouteRow(Row, frozen=True, kw_only=True):
     """A route of any kind. `accepted` and `resolvedRefs` hold for all its parents; null = no parent of ours.
 
@@ -70,6 +84,15 @@ def gateway_rows(view: View) -> tuple[GatewayRow, ...]:
         _gateway(view, ObjectRef(name, "Gateway", *key))
         for name, cluster in view.fleet.clusters.items()
         for key in sorted(cluster.gateways)
+    )
+
+
+def listener_set_rows(view: View) -> tuple[ListenerSetRow, ...]:
+    """All ListenerSets, by cluster and name."""
+    return tuple(
+        _listener_set(view, ObjectRef(name, "ListenerSet", *key))
+        for name, cluster in view.fleet.clusters.items()
+        for key in sorted(cluster.listener_sets)
     )
 
 
@@ -113,8 +136,34 @@ def _gateway(view: View, ref: ObjectRef) -> GatewayRow:
         programmed=_holds(held[""], "Programmed"),
         reason=bad.reason if bad is not None else "Programmed",
         message=bad.message if bad is not None else "",
-        listeners=tuple(_listener(each.name, each.attached_routes, held[f"listener/{each.name}"]) for each in status.listeners),
+        listeners=_listeners(status.listeners, held),
     )
+
+
+def _listener_set(view: View, ref: ObjectRef) -> ListenerSetRow:
+    status = view.plan.statuses.get(ref)
+    if not isinstance(status, ListenerSetStatus):
+        return ListenerSetRow(
+            cluster=ref.cluster, namespace=ref.namespace, name=ref.name, gateway=None, accepted=None, programmed=None,
+            reason="OtherController", message="its parent is no Gateway of Flota", listeners=(),
+        )  # fmt: skip
+    held = dict(effective(view, ref, status))
+    bad = _first_bad(held[""], ("Accepted", "Programmed"))
+    return ListenerSetRow(
+        cluster=ref.cluster,
+        namespace=ref.namespace,
+        name=ref.name,
+        gateway="/".join(status.gateway),
+        accepted=_holds(held[""], "Accepted"),
+        programmed=_holds(held[""], "Programmed"),
+        reason=bad.reason if bad is not None else "Programmed",
+        message=bad.message if bad is not None else "",
+        listeners=_listeners(status.listeners, held),
+    )
+
+
+def _listeners(listeners: Iterable[ListenerStatus], held: Mapping[str, tuple[Condition, ...]]) -> tuple[ListenerRow, ...]:
+    return tuple(_listener(each.name, each.attached_routes, held[f"listener/{each.name}"]) for each in listeners)
 
 
 def _listener(name: str, attached: int, conditions: tuple[Condition, ...]) -> ListenerRow:

@@ -1,4 +1,4 @@
-"""Conditions of a Gateway and its listeners as its proxy makes them: planned, then acknowledged or refused.
+"""Conditions of a Gateway or ListenerSet and its listeners as its proxy makes them: planned, then acknowledged or refused.
 
 Source: Gateway API v1.6.1, Gateway and Listener conditions. A listener whose socket the machine does not give (another process has the
 port, it needs root) is refused like one that can't be planned, and the others of its Gateway serve.
@@ -7,15 +7,15 @@ port, it needs root) is refused like one that can't be planned, and the others o
 from msgspec import structs
 
 from flota.fleet.meta import Condition
-from flota.plan import GatewayStatus, ListenerStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus
 from flota.report.delivery import Delivery, delivery
 from flota.report.view import View
 
 Conditions = tuple[Condition, ...]
 
 
-def gateway_conditions(view: View, cluster: str, status: GatewayStatus) -> tuple[Conditions, dict[str, Conditions]]:
-    """Those of the Gateway, and those of each listener by its name."""
+def gateway_conditions(view: View, cluster: str, status: GatewayStatus | ListenerSetStatus) -> tuple[Conditions, dict[str, Conditions]]:
+    """Those of the Gateway or ListenerSet, and those of each listener by its name."""
     served = {each.name: delivery(view, cluster, [each.socket]) for each in status.listeners if each.socket is not None}
     refused = {name: found for name, found in served.items() if found.state == "Refused"}
     listeners = {each.name: _listener(each, served.get(each.name)) for each in status.listeners}
@@ -35,7 +35,7 @@ def _listener(listener: ListenerStatus, found: Delivery | None) -> Conditions:
     return tuple(_false(each, turned[each.type], found.message) if each.type in turned else each for each in listener.conditions)
 
 
-def _none_is_served(status: GatewayStatus, found: Delivery) -> Conditions:
+def _none_is_served(status: GatewayStatus | ListenerSetStatus, found: Delivery) -> Conditions:
     programmed = found.reason if found.reason == "AddressNotUsable" else "Invalid"
     turned = {"Programmed": programmed} | ({"Accepted": "ListenersNotValid"} if found.reason == "PortUnavailable" else {})
     return tuple(_false(each, turned[each.type], found.message) if each.type in turned else each for each in status.conditions)

@@ -1,6 +1,6 @@
 """`flota render --as objects`: the objects of a cluster as Kubernetes would hold them, with their status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import structs
@@ -8,7 +8,8 @@ from msgspec import structs
 from flota.fleet.fleet import Cluster
 from flota.fleet.kinds import KINDS, Kind
 from flota.fleet.meta import Condition
-from flota.plan import GatewayStatus, ObjectRef, RouteStatus
+from flota.fleet.references import GATEWAY_GROUP
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ObjectRef, ParentStatus, RouteStatus
 from flota.plan.plan import Status
 from flota.report.conditions import effective
 from flota.report.failed import Failed
@@ -55,7 +56,7 @@ def _status(view: View, ref: ObjectRef, status: Status) -> Object:
             "parents": [
                 {
                     "controllerName": CONTROLLER,
-                    "parentRef": _given(namespace=each.namespace, name=each.name, sectionName=each.section_name, port=each.port),
+                    "parentRef": _parent(each),
                     "conditions": conditions,
                 }
                 for each, conditions in parents
@@ -65,17 +66,31 @@ def _status(view: View, ref: ObjectRef, status: Status) -> Object:
         return {
             "addresses": [{"type": "IPAddress", "value": each} for each in status.addresses],
             "conditions": held[0],
-            "listeners": [
-                {
-                    "name": each.name,
-                    "attachedRoutes": each.attached_routes,
-                    "supportedKinds": [{"group": group, "kind": name} for group, name in each.supported_kinds],
-                    "conditions": conditions,
-                }
-                for each, conditions in zip(status.listeners, held[1:], strict=True)
-            ],
+            "listeners": _listeners(status.listeners, held[1:]),
+            "attachedListenerSets": status.listener_sets,
         }
+    if isinstance(status, ListenerSetStatus):
+        return {"conditions": held[0], "listeners": _listeners(status.listeners, held[1:])}
     return {"conditions": held[0]}
+
+
+def _parent(parent: ParentStatus) -> Object:
+    return _given(
+        group=GATEWAY_GROUP, kind=parent.kind, namespace=parent.namespace, name=parent.name,
+        sectionName=parent.section_name, port=parent.port,
+    )  # fmt: skip
+
+
+def _listeners(listeners: Iterable[ListenerStatus], conditions: Iterable[list[object]]) -> list[Object]:
+    return [
+        {
+            "name": each.name,
+            "attachedRoutes": each.attached_routes,
+            "supportedKinds": [{"group": group, "kind": name} for group, name in each.supported_kinds],
+            "conditions": said,
+        }
+        for each, said in zip(listeners, conditions, strict=True)
+    ]
 
 
 def _condition(condition: Condition) -> object:

@@ -7,6 +7,8 @@ from flota.plan import ObjectRef, ProxyPlan, RouteStatus
 from flota.report.shape import Row
 from flota.report.view import PodView, ProxyView, View
 
+_SOURCES = {"secret": "Secret", "gateway": "Gateway", "backendtlspolicy": "BackendTLSPolicy"}
+
 
 class ProblemRow(Row, frozen=True, kw_only=True):
     """One refusal or bad condition. `cluster` null = the top of the folder; `file` is relative to it, `line` counts from 1."""
@@ -90,10 +92,9 @@ def _owners(view: View, cluster: str, plan: ProxyPlan | None, name: str, why: st
         backend = plan.backends[name]
         return [(backend.kind, backend.namespace, backend.service)]
     if name in plan.secrets:
-        # Secrets are named by where they come from: `secret/<namespace>/<name>`, `backendtlspolicy/<namespace>/<name>`.
-        kind, _, key = name.partition("/")
-        namespace, _, owner = key.partition("/")
-        return [("Secret" if kind == "secret" else "BackendTLSPolicy", namespace, owner)]
+        # Secrets are named by where they come from: `secret/<namespace>/<name>`, `gateway/<namespace>/<name>/clients/<port>`.
+        kind, namespace, owner = name.split("/")[:3]
+        return [(_SOURCES[kind], namespace, owner)]
     routes = [
         (ref.kind, ref.namespace, ref.name)
         for ref, status in view.plan.statuses.items()

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from flota.report.clusters import ClusterRow, cluster_rows
-from flota.report.gateways import GatewayRow, RouteRow, gateway_rows, route_rows
+from flota.report.gateways import GatewayRow, ListenerSetRow, RouteRow, gateway_rows, listener_set_rows, route_rows
 from flota.report.problems import ProblemRow, problem_rows
 from flota.report.services import ServiceRow, service_rows
 from flota.report.shape import API_VERSION, ApiVersion, Row
@@ -65,6 +65,7 @@ class FleetStatus(Row, frozen=True, kw_only=True):
     waiting: tuple[WaitingRow, ...]
     clusters: tuple[ClusterRow, ...]
     gateways: tuple[GatewayRow, ...]
+    listener_sets: tuple[ListenerSetRow, ...]
     routes: tuple[RouteRow, ...]
     services: tuple[ServiceRow, ...]
     drains: tuple[DrainRow, ...]
@@ -87,6 +88,7 @@ def status(view: View) -> FleetStatus:
         waiting=waiting,
         clusters=cluster_rows(view, services),
         gateways=gateway_rows(view),
+        listener_sets=listener_set_rows(view),
         routes=route_rows(view),
         services=services,
         drains=tuple(DrainRow(target=each.target, until=each.until) for each in view.fleet.drains if each.until > view.now),

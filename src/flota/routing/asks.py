@@ -21,6 +21,8 @@ class Ask(NamedTuple):
     backend: BackendKey
     route: RouteKey
     hint: Hint
+    certificate: str | None = None
+    """Name of the `Secret` to show to a backend that speaks TLS."""
 
 
 class Found(Struct, frozen=True):

@@ -7,7 +7,7 @@ from msgspec import Struct
 from flota.fleet.core import Namespace
 from flota.fleet.meta import Key
 from flota.fleet.references import ParentReference
-from flota.routing.fronts import Front, GatewayFront
+from flota.routing.fronts import Front, ParentFront
 from flota.routing.hostnames import ANY, intersect
 from flota.routing.listeners import Fault
 
@@ -24,22 +24,24 @@ class Attachment(Struct, frozen=True):
 
 def attach(
     parent: ParentReference,
-    gateway: GatewayFront,
+    to: ParentFront,
     kind: str,
     namespace: str,
     hostnames: tuple[str, ...],
     namespaces: Mapping[Key, Namespace],
 ) -> tuple[tuple[Attachment, ...], Fault | None]:
-    """The listeners of `gateway` that take a route of `kind` and `namespace`; none, and the reason of Accepted=False.
+    """The listeners of `to` that take a route of `kind` and `namespace`; none, and the reason of Accepted=False.
 
     A listener's own state does not count: a route can be attached to one that is not served (ListenerStatus.attachedRoutes).
     """
     named = [
         front
-        for front in gateway.fronts
+        for front in to.fronts
         if parent.section_name in (None, front.id.listener) and parent.port in (None, front.port)
     ]
-    where = f"Gateway {gateway.ref.namespace}/{gateway.ref.name}"
+    where = to.title
+    if not to.fronts:
+        return (), Fault("NoMatchingParent", f"{where} is not attached to its Gateway")
     if not named:
         asked = " and ".join(
             text
@@ -50,7 +52,7 @@ def attach(
             if text
         )
         return (), Fault("NoMatchingParent", f"{where} has no listener with {asked}")
-    allowed = [front for front in named if kind in front.kinds and admits(front, gateway, namespace, namespaces)]
+    allowed = [front for front in named if kind in front.kinds and admits(front, to.ref.namespace, namespace, namespaces)]
     if not allowed:
         text = f"no listener of {where} that is referred to takes {kind}s of namespace {namespace}"
         return (), Fault("NotAllowedByListeners", text)
@@ -63,12 +65,12 @@ def attach(
     return attached, None
 
 
-def admits(front: Front, gateway: GatewayFront, namespace: str, namespaces: Mapping[Key, Namespace]) -> bool:
-    """Whether routes of that namespace may attach to the listener."""
+def admits(front: Front, own: str, namespace: str, namespaces: Mapping[Key, Namespace]) -> bool:
+    """Whether routes of that namespace may attach to the listener, which is of the namespace `own`."""
     if front.namespaces.from_ == "All":
         return True
     if front.namespaces.from_ == "Same":
-        return namespace == gateway.ref.namespace
+        return namespace == own
     selector = front.namespaces.selector
     return selector is not None and selector.matches(labels(namespace, namespaces))
 

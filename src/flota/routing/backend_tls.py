@@ -3,20 +3,15 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-
-from flota.fleet.core import ConfigMap
-from flota.fleet.core import Secret as KubernetesSecret
 from flota.fleet.policy import BackendTLSPolicy
 from flota.fleet.references import MCS_GROUP, LocalObjectReference
 from flota.plan.backends import ClientTLS
 from flota.plan.listeners import Secret
+from flota.routing.certificates import ROOTS, roots
 from flota.routing.keys import Target
 from flota.routing.seniority import seniority
 from flota.routing.view import ClusterView
 
-ROOTS = "ca.crt"
 GROUPS = {"Service": "", "ServiceImport": MCS_GROUP}
 """Kinds a BackendTLSPolicy can be about, with their groups."""
 
@@ -93,24 +88,6 @@ def _roots(view: ClusterView, namespace: str, ref: LocalObjectReference) -> byte
     where = f"{ref.kind} {namespace}/{ref.name}"
     if ref.group or ref.kind not in ("ConfigMap", "Secret"):
         return Fault("InvalidKind", f"{where} cannot hold CA certificates; use a ConfigMap with {ROOTS}")
-    found = view.get("config_maps" if ref.kind == "ConfigMap" else "secrets", (namespace, ref.name))
-    if found is None:
-        return Fault("InvalidCACertificateRef", f"{where} does not exist")
-    text = _data(found)
-    if text is None:
-        return Fault("InvalidCACertificateRef", f"{where} has no {ROOTS}")
-    try:
-        x509.load_pem_x509_certificates(text)
-    except (ValueError, UnsupportedAlgorithm):
-        return Fault("InvalidCACertificateRef", f"{ROOTS} of {where} is not a certificate in PEM form")
-    if b"X509 CRL-----" in text:
-        # Left out it would not be obeyed, and a damaged one makes the proxy refuse all of the roots.
-        return Fault("InvalidCACertificateRef", f"{ROOTS} of {where} holds a revocation list; only certificates are allowed there")
-    return text if text.endswith(b"\n") else text + b"\n"
-
-
-def _data(found: object) -> bytes | None:
-    if isinstance(found, ConfigMap):
-        text = found.data.get(ROOTS)
-        return found.binary_data.get(ROOTS) if text is None else text.encode()
-    return found.data.get(ROOTS) if isinstance(found, KubernetesSecret) else None
+    key = (namespace, ref.name)
+    found = roots(view.cluster.config_maps.get(key) if ref.kind == "ConfigMap" else view.cluster.secrets.get(key))
+    return found if isinstance(found, bytes) else Fault("InvalidCACertificateRef", f"{where} {found}")

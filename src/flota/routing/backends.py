@@ -44,19 +44,20 @@ class _Kept(Struct, frozen=True):
     outcome: Outcome
 
 
-def resolve(view: ClusterView, ref: BackendKey, route: RouteKey, hint: Hint) -> Outcome:
-    """What `ref` (namespace filled in, ReferenceGrant checked) means for a rule of `route` in the view's cluster.
+def resolve(view: ClusterView, ref: BackendKey, route: RouteKey, hint: Hint, certificate: str | None = None) -> Outcome:
+    """What `ref` (namespace filled in, ReferenceGrant checked) means for a rule of `route` in the view's cluster. `certificate`: name of
+    the `Secret` that is shown to it, should it speak TLS.
 
     The same object as last time unless something it depends on changed.
     """
     target = Target(ref.kind, ref.namespace, ref.name)
     policy = policy_for(view, target, route)
     attached = (policy.scope, policy.name) if policy.attached == "rule" else None
-    detail = (ref.group, ref.port, hint, attached)
+    detail = (ref.group, ref.port, hint, attached, certificate)
     kept = view.memo.recall(target, detail)
     if isinstance(kept, _Kept) and kept.policy.policy is policy.policy:
         return kept.outcome
-    outcome = _resolve(view, ref, policy, hint)
+    outcome = _resolve(view, ref, policy, hint, certificate)
     before = view.memo.before(target, detail)
     if isinstance(before, _Kept):
         outcome = _same(before.outcome, outcome)
@@ -79,7 +80,7 @@ def _same(old: Outcome, new: Outcome) -> Outcome:
     )
 
 
-def _resolve(view: ClusterView, ref: BackendKey, policy: Effective, hint: Hint) -> Outcome:
+def _resolve(view: ClusterView, ref: BackendKey, policy: Effective, hint: Hint, certificate: str | None) -> Outcome:
     port = find_port(view, ref, "UDP" if hint == "UDP" else "TCP")
     if isinstance(port, Unresolved):
         return port
@@ -90,6 +91,8 @@ def _resolve(view: ClusterView, ref: BackendKey, policy: Effective, hint: Hint) 
     if isinstance(secured, Unresolved):
         return secured
     tls, secret = secured
+    if tls and certificate:
+        tls = msgspec.structs.replace(tls, certificate=certificate)
     return _assemble(view, ref, port, policy, spoken, tls, (secret,) if secret else ())
 
 

@@ -1,14 +1,15 @@
-"""Is this Secret a certificate with its key? A pure check of what a listener refers to (RFC 7468, core/v1 kubernetes.io/tls)."""
+"""Is this a certificate with its key, are these roots? Pure checks of what objects refer to (RFC 7468, core/v1 kubernetes.io/tls)."""
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from flota.fleet.core import Secret
+from flota.fleet.core import ConfigMap, Secret
 
 CERTIFICATE = "tls.crt"
 KEY = "tls.key"
+ROOTS = "ca.crt"
 LEAST_RSA_BITS = 2048
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 """What Envoy takes; it refuses the whole socket of a Gateway for one key of another kind."""
@@ -40,3 +41,27 @@ def _weak(key: object) -> str | None:
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in CURVES:
         return f"{KEY} is on the curve {key.curve.name}; {', '.join(CURVES)} are allowed"
     return None
+
+
+def roots(holder: ConfigMap | Secret | None) -> bytes | str:
+    """The CA certificates that an object holds, PEM that ends with a line break; or what is wrong with it, to follow its name."""
+    if holder is None:
+        return "does not exist"
+    text = _data(holder)
+    if not text:
+        return f"has no {ROOTS}"
+    try:
+        x509.load_pem_x509_certificates(text)
+    except (ValueError, UnsupportedAlgorithm):
+        return f"cannot be used: {ROOTS} is not a certificate in PEM form"
+    if b"X509 CRL-----" in text:
+        # Left out it would not be obeyed, and a damaged one makes the proxy refuse all of the roots.
+        return f"cannot be used: {ROOTS} holds a revocation list; only certificates are allowed there"
+    return text if text.endswith(b"\n") else text + b"\n"
+
+
+def _data(holder: ConfigMap | Secret) -> bytes | None:
+    if isinstance(holder, ConfigMap):
+        text = holder.data.get(ROOTS)
+        return holder.binary_data.get(ROOTS) if text is None else text.encode()
+    return holder.data.get(ROOTS)

@@ -1,7 +1,7 @@
 """The plan of one cluster's proxy, kept from round to round so that a change costs what it changes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from flota.fleet.core import Namespace
@@ -12,6 +12,7 @@ from flota.fleet.references import GATEWAY_GROUP
 from flota.plan import (
     GatewayStatus,
     Listener,
+    ListenerSetStatus,
     ListenerStatus,
     ObjectRef,
     PolicyStatus,
@@ -23,10 +24,12 @@ from flota.plan.plan import Status
 from flota.routing import conditions
 from flota.routing.asks import Asks, Resolve
 from flota.routing.certify import Certifier
-from flota.routing.fronts import Front, FrontId, GatewayFront
-from flota.routing.gateways import class_conditions, fronts, our_classes
+from flota.routing.fronts import Front, FrontId, ParentFront
+from flota.routing.gateways import Known, class_conditions, fronts, our_classes
 from flota.routing.hosts import HostTable
 from flota.routing.keys import Target
+from flota.routing.listenersets import gateway_of
+from flota.routing.misdirected import elsewhere, neighbours
 from flota.routing.register import Changed, Register
 from flota.routing.routeplans import Piece, Surroundings
 from flota.routing.sockets import Bind, Pieces, bindings, group, listener, outdone
@@ -34,6 +37,8 @@ from flota.routing.stores import Stores
 
 T = TypeVar("T")
 _NOTHING = Cluster("", "")
+_PARENT_FIELDS = ("gateway_classes", "gateways", "listener_sets", "secrets", "config_maps", "namespaces", "reference_grants")
+"""What of a cluster Gateways and ListenerSets depend on."""
 
 
 class ClusterPlanner:
@@ -46,15 +51,14 @@ class ClusterPlanner:
         self.statuses: Mapping[ObjectRef, Status] = {}
         self.problems: Mapping[ObjectRef, tuple[Problem, ...]] = {}
         self._cluster: Cluster = _NOTHING
-        self._addresses: Mapping[tuple[str, str, str], tuple[str, ...]] = {}
-        self._own = False
-        """Whether each Gateway has a proxy of its own."""
+        self._known = Known({}, {})
         self._binds: Mapping[str, Bind] = {}
         self._asks = Asks(cluster)
         self._stores = Stores()
-        self._certify = Certifier()
-        self._gateways: dict[Key, GatewayFront] = {}
-        self._others: frozenset[Key] = frozenset()
+        self._certifier = Certifier()
+        self._parents: dict[ObjectRef, ParentFront] = {}
+        self._others: frozenset[ObjectRef] = frozenset()
+        """Gateways and ListenerSets that are not ours."""
         self._fronts: dict[FrontId, Front] = {}
         self._sockets: dict[str, tuple[Front, ...]] = {}
         self._listeners: Mapping[str, Listener] = {}
@@ -68,42 +72,44 @@ class ClusterPlanner:
         """Take over a newer picture; `changed`: targets that `resolve` may answer differently about (None = any)."""
         old, self._cluster = self._cluster, cluster
         moved, said = self._asks.refresh(resolve, changed, fleet.signals)
-        gateways = self._take_gateways(old, fleet)
+        parents = self._take_parents(old, fleet)
         dirty = self.register.take(old, cluster)
-        dirty |= self.register.of_asks(said) | self.register.of_gateways(gateways)
+        dirty |= self.register.of_asks(said) | self.register.of_parents(parents)
         dirty |= self.register.of_namespaces(_differing_namespaces(old.namespaces, cluster.namespaces))
         if old.reference_grants is not cluster.reference_grants:
             dirty |= self.register.crossing()
+        defaults = tuple(each for each in self._parents.values() if each.is_default)
         around = Surroundings(
-            cluster.name, self._gateways, self._others, cluster.namespaces, cluster.reference_grants, self._asks.answer
+            cluster.name, self._parents, self._others, defaults, cluster.namespaces, cluster.reference_grants, self._asks.answer
         )
         news = self.register.plan(around, dirty)
-        self._retable(news, rebuilt=bool(gateways))
-        judged = self._resocket(news, rebuilt=bool(gateways))
+        self._retable(news, rebuilt=bool(parents))
+        judged = self._resocket(news, rebuilt=bool(parents))
         self._stores.update(self._asks, moved | news.used, self.register.users)
         for ask in news.dropped:
             self._asks.forget(ask)
-        self._tell(old, news, gateways, judged)
+        self._tell(old, news, parents, judged)
         self._assemble()
 
-    def _take_gateways(self, old: Cluster, fleet: Fleet) -> set[Key]:
-        """Plan the Gateways again if anything they depend on changed. Gives those that are another now."""
+    def _take_parents(self, old: Cluster, fleet: Fleet) -> set[ObjectRef]:
+        """Plan Gateways and ListenerSets again if anything they depend on changed. Gives those that are another now."""
         new = self._cluster
-        fields = ("gateway_classes", "gateways", "secrets", "reference_grants")
-        same = all(getattr(old, each) is getattr(new, each) for each in fields)
-        own = new.name in fleet.own_proxies
-        if same and fleet.addresses is self._addresses and own == self._own:
+        known = Known(fleet.addresses, fleet.unusable, new.name in fleet.own_proxies)
+        same = all(getattr(old, each) is getattr(new, each) for each in _PARENT_FIELDS)
+        if same and all(one is other for one, other in zip(known, self._known, strict=True)):
             return set()
-        self._addresses, self._own = fleet.addresses, own
-        found = {each.key: each for each in fronts(new, fleet.addresses, self._certify, own=own)}
-        others = frozenset(new.gateways.keys() - found.keys())
-        changed = {key for key in found.keys() | self._gateways.keys() if found.get(key) != self._gateways.get(key)}
+        self._known = known
+        found = {each.ref: each for each in fronts(new, known, self._certifier)}
+        exist = {ObjectRef(new.name, kind, *key) for kind, several in _objects(new) for key in several}
+        others = frozenset(exist - found.keys())
+        changed = {ref for ref in found.keys() | self._parents.keys() if found.get(ref) != self._parents.get(ref)}
         changed |= others ^ self._others
-        kept = {key: self._gateways[key] if key not in changed else each for key, each in found.items()}
-        self._gateways, self._others = kept, others
+        kept = {ref: self._parents[ref] if ref not in changed else each for ref, each in found.items()}
+        self._parents, self._others = kept, others
         if changed:
             self._fronts = {front.id: front for each in kept.values() for front in each.fronts}
             secrets = {one.name: one for each in self._fronts.values() if each.addresses for one in each.secrets}
+            secrets |= {one.name: one for each in kept.values() for one in each.secrets}
             if secrets != self._secrets:
                 self._secrets = {name: _same(self._secrets.get(name), each) for name, each in secrets.items()}
         return changed
@@ -135,9 +141,10 @@ class ClusterPlanner:
                 wanted[front.table].append(front)
         tables: dict[str, HostTable] = {}
         built: dict[str, RouteTable] = {}
+        ports = neighbours(self._fronts.values())
         for name, several in wanted.items():
             table = self.tables.get(name)
-            new = HostTable(name, several, self._elsewhere(several))
+            new = HostTable(name, several, elsewhere(several[0], ports))
             if table is None or (table.fronts, table.elsewhere) != (new.fronts, new.elsewhere):
                 table = new
                 pieces = [each for front in several for each in self.register.pieces[front.id].values()]
@@ -151,22 +158,11 @@ class ClusterPlanner:
         if built != self._tables or any(built[name] is not self._tables.get(name) for name in built):
             self._tables = built
 
-    def _elsewhere(self, several: list[Front]) -> list[Front]:
-        """Other HTTPS listeners that a connection to this one might have been meant for."""
-        if several[0].protocol != "HTTPS":
-            return []
-        sockets = set(several[0].sockets)
-        return [
-            front
-            for front in self._fronts.values()
-            if front.protocol == "HTTPS" and front.id != several[0].id and sockets & set(front.sockets)
-        ]
-
     def _resocket(self, news: Changed, *, rebuilt: bool) -> set[ObjectRef]:
         """Plan sockets again. Gives routes that began or ceased to get no connections of one."""
         if rebuilt:
             self._sockets = group(self._fronts.values())
-            self._binds = bindings(self._sockets) if self._own else {}
+            self._binds = bindings(self._sockets) if self._known.own else {}
             touched = set(self._sockets)
         else:
             # Entries of HTTP routes live in tables: only pieces that carry bytes are part of a socket.
@@ -194,25 +190,23 @@ class ClusterPlanner:
         texts = dict.fromkeys(each[ref] for each in self._outdone.values() if ref in each)
         return tuple(conditions.problem(ref, "Outdone", each) for each in texts)
 
-    def _tell(self, old: Cluster, news: Changed, gateways: set[Key], judged: set[ObjectRef]) -> None:
+    def _tell(self, old: Cluster, news: Changed, parents: set[ObjectRef], judged: set[ObjectRef]) -> None:
         statuses: dict[ObjectRef, Status | None] = {}
         problems: dict[ObjectRef, tuple[Problem, ...]] = {}
         for ref in news.refs | judged:
             plan = self.register.plans.get(ref)
             statuses[ref] = plan.status if plan else None
             problems[ref] = (*plan.problems, *self._losses(ref)) if plan else ()
-        counted = {(each.namespace, each.gateway) for each in news.counted}
-        for key in gateways | counted:
-            ref = ObjectRef(self._cluster.name, "Gateway", *key)
-            front = self._gateways.get(key)
-            statuses[ref] = self._gateway_status(front) if front else None
+        counted = {ObjectRef(self._cluster.name, each.kind, each.namespace, each.owner) for each in news.counted}
+        for ref in parents | counted:
+            front = self._parents.get(ref)
+            statuses[ref] = self._parent_status(front) if front else None
             problems[ref] = front.problems if front else ()
         if old.gateway_classes is not self._cluster.gateway_classes:
             self._tell_classes(statuses, problems)
-        if old.gateway_classes is not self._cluster.gateway_classes or old.gateways is not self._cluster.gateways:
-            for key in self._others:
-                ref = ObjectRef(self._cluster.name, "Gateway", *key)
-                problems[ref] = self._orphan(ref, key)
+        if any(getattr(old, each) is not getattr(self._cluster, each) for each in ("gateway_classes", "gateways", "listener_sets")):
+            for ref in self._others:
+                problems[ref] = self._orphan(ref)
         self.statuses = _patch(self.statuses, statuses)
         self.problems = _patch(self.problems, {ref: each or None for ref, each in problems.items()})
 
@@ -227,14 +221,22 @@ class ClusterPlanner:
                 said = class_conditions(each)
                 statuses[ref], problems[ref] = PolicyStatus(said), conditions.problems(ref, said)
 
-    def _orphan(self, ref: ObjectRef, key: Key) -> tuple[Problem, ...]:
-        """A Gateway of a class that nobody defined; of another controller's class it is none of our business."""
-        wanted = self._cluster.gateways[key].spec.gateway_class_name
-        if any(name == wanted for _, name in self._cluster.gateway_classes):
+    def _orphan(self, ref: ObjectRef) -> tuple[Problem, ...]:
+        """A Gateway of a class that nobody defined, a ListenerSet without a Gateway. Another controller's are none of our business."""
+        key = (ref.namespace, ref.name)
+        if ref.kind == "Gateway":
+            wanted = self._cluster.gateways[key].spec.gateway_class_name
+            if any(name == wanted for _, name in self._cluster.gateway_classes):
+                return ()
+            return (conditions.problem(ref, "NoSuchClass", f"GatewayClass {wanted} does not exist; Flota's own is flota"),)
+        parent = gateway_of(self._cluster.listener_sets[key])
+        if parent is None:
+            return (conditions.problem(ref, "UnsupportedValue", "spec.parentRef names no Gateway: only Gateways take ListenerSets"),)
+        if parent in self._cluster.gateways:
             return ()
-        return (conditions.problem(ref, "NoSuchClass", f"GatewayClass {wanted} does not exist; Flota's own is flota"),)
+        return (conditions.problem(ref, "NoMatchingParent", f"its parent, Gateway {parent[0]}/{parent[1]}, does not exist"),)
 
-    def _gateway_status(self, gateway: GatewayFront) -> GatewayStatus:
+    def _parent_status(self, parent: ParentFront) -> GatewayStatus | ListenerSetStatus:
         listed = tuple(
             ListenerStatus(
                 name=front.id.listener,
@@ -243,13 +245,17 @@ class ClusterPlanner:
                 conditions=front.conditions,
                 socket=next(iter(front.sockets), None),
             )
-            for front in gateway.fronts
+            for front in parent.fronts
         )
-        return GatewayStatus(gateway.addresses, gateway.conditions, listed)
+        if parent.ref.kind == "Gateway":
+            return GatewayStatus(parent.addresses, parent.conditions, listed, parent.listener_sets)
+        key = gateway_of(self._cluster.listener_sets[parent.key])
+        assert key is not None, "only those that name a Gateway are planned"  # noqa: S101
+        return ListenerSetStatus(key, parent.conditions, listed)
 
     def _assemble(self) -> None:
         cluster = self._cluster
-        if not self._gateways:
+        if not self._parents:
             self.proxy = None
             return
         given = (self._secrets, self._stores.secrets)
@@ -266,6 +272,11 @@ class ClusterPlanner:
         ) and (self.proxy.region, self.proxy.zone) == (cluster.region, cluster.zone or ""):
             return
         self.proxy = ProxyPlan(cluster.name, cluster.region, cluster.zone or "", *parts)
+
+
+def _objects(cluster: Cluster) -> Iterator[tuple[str, Iterable[Key]]]:
+    yield "Gateway", cluster.gateways
+    yield "ListenerSet", cluster.listener_sets
 
 
 def _same(old: T | None, new: T) -> T:

@@ -6,7 +6,7 @@ from flota.fleet.meta import Condition
 from flota.fleet.problem import Problem
 from flota.plan import ObjectRef
 
-_BAD_WHEN_TRUE = frozenset({"Conflict", "Conflicted", "PartiallyInvalid", "OverlappingTLSConfig"})
+_BAD_WHEN_TRUE = frozenset({"Conflict", "Conflicted", "PartiallyInvalid", "OverlappingTLSConfig", "InsecureFrontendValidationMode"})
 """Conditions of negative polarity."""
 
 
@@ -23,8 +23,8 @@ def false(kind: str, generation: int, reason: str, message: str = "") -> Conditi
 
 
 def is_bad(condition: Condition) -> bool:
-    """Whether people should look at it. An overlap of TLS hostnames is worth knowing but nothing is wrong with it."""
-    if condition.type == "OverlappingTLSConfig":
+    """Whether people should look at it. What they asked for, or what is only worth knowing, is nothing wrong."""
+    if condition.type in ("OverlappingTLSConfig", "InsecureFrontendValidationMode"):
         return False
     return condition.status == ("True" if condition.type in _BAD_WHEN_TRUE else "False")
 

@@ -1,6 +1,6 @@
-"""What routes and sockets see of Gateways: the result of planning them without their routes."""
+"""What routes and sockets see of Gateways and ListenerSets: the result of planning them without their routes."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -9,22 +9,27 @@ from flota.fleet.meta import Condition, Key
 from flota.fleet.problem import Problem
 from flota.plan import ObjectRef, Secret, ServerTLS
 
+ParentKind = Literal["Gateway", "ListenerSet"]
+
 
 class FrontId(NamedTuple):
-    """A listener of a Gateway."""
+    """A listener, by the object that defines it."""
 
     namespace: str
-    gateway: str
+    owner: str
     listener: str
+    kind: ParentKind = "Gateway"
 
 
 class Front(Struct, frozen=True):
-    """A listener of a Gateway. `hostname` `*` = all. `addresses` empty = not served.
+    """A listener of a Gateway or of a ListenerSet. `hostname` `*` = all. `addresses` empty = not served.
 
     `addresses`: where it listens; only `<namespace>/<name>` of the Gateway where that has a proxy of its own.
     """
 
     id: FrontId
+    gateway: Key
+    """(namespace, name) of the Gateway whose addresses it is on."""
     hostname: str
     port: int
     protocol: str
@@ -36,6 +41,8 @@ class Front(Struct, frozen=True):
     tls: ServerTLS | None = None
     """TLS that ends here; None on a TLS listener = passthrough."""
     secrets: tuple[Secret, ...] = ()
+    client_certificate: str | None = None
+    """Name of the `Secret` that its Gateway shows to backends which speak TLS."""
 
     @property
     def transport(self) -> str:
@@ -60,8 +67,8 @@ class Front(Struct, frozen=True):
         return tuple(f"{self.transport.lower()}/{address}/{self.port}" for address in self.addresses)
 
 
-class GatewayFront(Struct, frozen=True):
-    """A Gateway of ours."""
+class ParentFront(Struct, frozen=True):
+    """What routes attach to: a Gateway of ours, or a ListenerSet of one. Without `fronts` nothing can attach."""
 
     ref: ObjectRef
     generation: int
@@ -69,8 +76,19 @@ class GatewayFront(Struct, frozen=True):
     conditions: tuple[Condition, ...]
     fronts: tuple[Front, ...]
     problems: tuple[Problem, ...]
+    listener_sets: int = 0
+    """How many ListenerSets take part in a Gateway."""
+    is_default: bool = False
+    """Whether a Gateway takes routes that name no parent (spec.defaultScope)."""
+    secrets: tuple[Secret, ...] = ()
+    """What the Gateway itself refers to: the certificate that it shows to backends."""
 
     @property
     def key(self) -> Key:
         """(namespace, name)."""
         return self.ref.namespace, self.ref.name
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return f"{self.ref.kind} {self.ref.namespace}/{self.ref.name}"

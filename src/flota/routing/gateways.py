@@ -1,38 +1,30 @@
 """Gateways without their routes: classes, addresses, listeners, who gets which port (Gateway API, Gateway and GatewayClass)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from flota.fleet.core import Secret as KubernetesSecret
 from flota.fleet.fleet import Cluster
-from flota.fleet.gateway import Gateway, GatewayClass, Listener
-from flota.fleet.meta import Condition, Key
-from flota.fleet.policy import ReferenceGrant
-from flota.plan import ObjectRef
+from flota.fleet.gateway import Gateway, GatewayClass, ListenerSet
+from flota.fleet.meta import Condition
+from flota.plan import ObjectRef, Secret
 from flota.routing import conditions
 from flota.routing.ages import age
-from flota.routing.fronts import Front, FrontId, GatewayFront
-from flota.routing.listeners import (
-    Certificates,
-    Fault,
-    conflicts,
-    hostname,
-    ignored,
-    overlaps,
-    supported_kinds,
-    unsupported,
-)
+from flota.routing.certify import Certifier
+from flota.routing.clients import is_insecure
+from flota.routing.conflicts import Places
+from flota.routing.fronts import Front, ParentFront
+from flota.routing.listeners import Fault, ignored, listed
+from flota.routing.listenersets import by_gateway, plan_sets
+from flota.routing.listening import Claims, Frame, Owner, fronts_of, is_accepted, is_resolved
 
 CONTROLLER = "flota.dev/gateway-controller"
 DEFAULT_CLASS = "flota"
 """Exists in every cluster unless an object of that name says otherwise."""
 
-Claims = dict[tuple[str, str, int], ObjectRef]
-"""(transport, address, port) → the Gateway that holds it."""
 Addresses = Mapping[tuple[str, str, str], tuple[str, ...]]
-Certify = Callable[
-    [Listener, Gateway, Mapping[Key, KubernetesSecret], Mapping[Key, ReferenceGrant]],
-    Certificates,
-]
+"""(cluster, namespace, name) of a Gateway → addresses that were found for it."""
+Unusable = Mapping[tuple[str, str], str]
+"""(cluster, address) → why nothing can listen there."""
 
 
 def class_conditions(each: GatewayClass) -> tuple[Condition, ...]:
@@ -55,168 +47,139 @@ def our_classes(cluster: Cluster) -> dict[str, GatewayClass | None]:
     return ours
 
 
-def fronts(cluster: Cluster, addresses: Addresses, certify: Certify, *, own: bool = False) -> tuple[GatewayFront, ...]:
-    """Every Gateway of ours, the oldest first: of several that want one address and port, the oldest has it.
+class Known(NamedTuple):
+    """What is known of addresses. `own`: each Gateway has a proxy of its own, so none takes a port from another, and it is served
+    before it is known at which addresses."""
 
-    `certify` is `listeners.certificates`, or a memo of it. `own`: each has a proxy of its own, so none takes a port from another, and it
-    is served before it is known at which addresses.
-    """
+    addresses: Addresses
+    unusable: Unusable
+    own: bool = False
+
+
+class _Located(NamedTuple):
+    """`addresses`: those of the Gateway; `bound`: where its listeners are. `refused`: why it is not accepted; `missing`: why it cannot be
+    programmed as asked."""
+
+    addresses: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    refused: Fault | None = None
+    missing: Fault | None = None
+
+
+def fronts(cluster: Cluster, known: Known, certifier: Certifier) -> tuple[ParentFront, ...]:
+    """Every Gateway of ours with its ListenerSets, the oldest first: of several that want one address and port, the oldest has it."""
+    certifier.begin()
     ours = our_classes(cluster)
+    sets = by_gateway(cluster)
     mine = sorted(
         (each for each in cluster.gateways.values() if each.spec.gateway_class_name in ours),
         key=lambda each: age(each.metadata),
     )
     claims: Claims = {}
-    return tuple(_front(cluster, each, addresses, claims, certify, own=own) for each in mine)
+    found: list[ParentFront] = []
+    for each in mine:
+        located = _locate(cluster.name, each, known)
+        refusal = located.refused or _parameters(ours, each)
+        located = _Located(refused=refusal) if refusal else located
+        key = (each.metadata.namespace, each.metadata.name)
+        found += _plan(cluster, each, located, sets.get(key, ()), certifier, claims)
+    return tuple(found)
 
 
-def _front(
-    cluster: Cluster, gateway: Gateway, given: Addresses, claims: Claims, certify: Certify, *, own: bool
-) -> GatewayFront:
+def _plan(
+    cluster: Cluster, gateway: Gateway, located: _Located, sets: Iterable[ListenerSet], certifier: Certifier, claims: Claims
+) -> tuple[ParentFront, ...]:
+    """A Gateway, then its ListenerSets."""
     meta = gateway.metadata
     ref = ObjectRef(cluster.name, "Gateway", meta.namespace, meta.name)
-    balanced = given.get((cluster.name, meta.namespace, meta.name), ())
-    found, refusal = _addresses(gateway, balanced)
-    refusal = refusal or _parameters(cluster, gateway)
-    usable = () if refusal else tuple(each for each in balanced if _asked_for(gateway, each)) if own else found
-    bound = (f"{meta.namespace}/{meta.name}",) if own and not refusal else usable
-    conflicted = conflicts(gateway.spec.listeners)
-    listed: list[Front] = []
-    for listener in gateway.spec.listeners:
-        fault = unsupported(listener, gateway.spec) or conflicted.get(listener.name)
-        fault = fault or _claim(listener, bound, ref, claims)
-        certified = certify(listener, gateway, cluster.secrets, cluster.reference_grants)
-        listed.append(_listener(gateway, listener, bound, fault, conflicted.get(listener.name), certified))
-    said = _conditions(gateway, listed, usable, refusal, tuple(each for each in found if each not in usable))
+    shown = certifier.client_certificate(ref, gateway, cluster)
+    secrets = (shown,) if isinstance(shown, Secret) else ()
+    name = shown.name if isinstance(shown, Secret) else None
+    frame = Frame(cluster, ref, gateway, located.bound, name, certifier, claims, Places())
+    own = fronts_of(frame, Owner(ref, meta.generation, gateway.spec.listeners))
+    others = plan_sets(frame, sets, located.addresses, located.refused)
+    said = (*_conditions(gateway, own, others, located), *_references(own, shown, meta.generation), *_insecure(gateway))
     trouble = conditions.problems(ref, said)
-    for each in listed:
+    for each in own:
         trouble += conditions.problems(ref, each.conditions, f"listener {each.id.listener}: ")
-    trouble += tuple(conditions.problem(ref, "UnsupportedValue", each) for each in ignored(gateway.spec))
-    return GatewayFront(ref, meta.generation, usable, said, tuple(listed), trouble)
+    trouble += tuple(conditions.problem(ref, "UnsupportedValue", each) for each in ignored(gateway.spec.listeners))
+    attached = sum(each.conditions[0].status == "True" for each in others)
+    is_default = gateway.spec.default_scope == "All"
+    return (ParentFront(ref, meta.generation, located.addresses, said, own, trouble, attached, is_default, secrets), *others)
 
 
-def _addresses(gateway: Gateway, given: tuple[str, ...]) -> tuple[tuple[str, ...], Fault | None]:
-    """The addresses to listen on, or why there can't be any. One without a value gets what the engine found."""
+def _locate(cluster: str, gateway: Gateway, known: Known) -> _Located:
+    """An address without a value is the one that was found. The others serve while one can't be used."""
     wrong = [each.type for each in gateway.spec.addresses if each.type != "IPAddress"]
     if wrong:
-        return (), Fault("UnsupportedAddress", f"addresses of type {wrong[0]} are not supported, only IPAddress")
+        return _Located(refused=Fault("UnsupportedAddress", f"addresses of type {wrong[0]} are not supported, only IPAddress"))
+    meta = gateway.metadata
+    given = known.addresses.get((cluster, meta.namespace, meta.name), ())
     asked = tuple(each.value for each in gateway.spec.addresses if each.value)
-    found = asked if asked and len(asked) == len(gateway.spec.addresses) else asked + given
-    return tuple(dict.fromkeys(found)), None
+    is_open = not asked or len(asked) < len(gateway.spec.addresses)
+    if known.own:
+        found = given if is_open else tuple(each for each in given if each in asked)
+        text = f"its load balancer does not have {listed(each for each in asked if each not in given)} (spec.addresses)"
+        missing = Fault("AddressNotUsable", text) if set(asked) - set(given) else None
+        return _Located(found, (f"{meta.namespace}/{meta.name}",), missing=missing)
+    bad = [each for each in asked if (cluster, each) in known.unusable]
+    found = tuple(dict.fromkeys((*(each for each in asked if each not in bad), *(given if is_open else ()))))
+    text = "; ".join(known.unusable[cluster, each] for each in bad)
+    return _Located(found, found, missing=Fault("AddressNotUsable", text) if bad else None)
 
 
-def _asked_for(gateway: Gateway, address: str) -> bool:
-    """Whatever the load balancer gives, unless certain addresses are named."""
-    named = {each.value for each in gateway.spec.addresses}
-    return not named or None in named or address in named
-
-
-def _parameters(cluster: Cluster, gateway: Gateway) -> Fault | None:
+def _parameters(ours: Mapping[str, GatewayClass | None], gateway: Gateway) -> Fault | None:
     infrastructure = gateway.spec.infrastructure
     if infrastructure and infrastructure.parameters_ref:
         return Fault("InvalidParameters", "spec.infrastructure.parametersRef is not supported: remove it")
-    gateway_class = our_classes(cluster)[gateway.spec.gateway_class_name]
+    gateway_class = ours[gateway.spec.gateway_class_name]
     if gateway_class and gateway_class.spec.parameters_ref:
         return Fault("InvalidParameters", f"its GatewayClass {gateway.spec.gateway_class_name} is not accepted")
     return None
 
 
-def _claim(listener: Listener, addresses: Iterable[str], ref: ObjectRef, claims: Claims) -> Fault | None:
-    """Take the listener's sockets. They all are free, or none is taken: a listener is on every address of its Gateway."""
-    transport = "UDP" if listener.protocol == "UDP" else "TCP"
-    sockets = [(transport, address, listener.port) for address in addresses]
-    for socket in sockets:
-        holder = claims.get(socket, ref)
-        if holder != ref:
-            text = f"{socket[1]} port {listener.port} is held by the older Gateway {holder.namespace}/{holder.name}"
-            return Fault("PortUnavailable", text)
-    claims.update(dict.fromkeys(sockets, ref))
-    return None
-
-
-def _listener(
-    gateway: Gateway,
-    listener: Listener,
-    addresses: tuple[str, ...],
-    fault: Fault | None,
-    conflict: Fault | None,
-    certified: Certificates,
-) -> Front:
-    kinds, wrong_kinds = supported_kinds(listener)
-    generation = gateway.metadata.generation
-    unresolved = certified.fault or wrong_kinds
-    blocked = fault or (certified.fault if certified.fault and not certified.secrets else None)
-    said = [
-        _say("Accepted", fault, generation),
-        _say("ResolvedRefs", unresolved, generation),
-        conditions.true("Conflicted", generation, conflict.reason, conflict.message)
-        if conflict
-        else conditions.false("Conflicted", generation, "NoConflicts"),
-    ]
-    if blocked:
-        said.append(conditions.false("Programmed", generation, "Invalid", blocked.message))
-    elif not addresses:
-        said.append(conditions.false("Programmed", generation, "Pending", "the Gateway has no address"))
-    else:
-        said.append(conditions.true("Programmed", generation))
-    shared = overlaps(listener, gateway.spec.listeners)
-    if shared and not blocked:
-        text = f"its hostname overlaps with that of {', '.join(shared)}"
-        said.append(conditions.true("OverlappingTLSConfig", generation, "OverlappingHostnames", text))
-    return Front(
-        id=FrontId(gateway.metadata.namespace, gateway.metadata.name, listener.name),
-        hostname=hostname(listener),
-        port=listener.port,
-        protocol=listener.protocol,
-        kinds=kinds,
-        namespaces=listener.allowed_routes.namespaces,
-        conditions=tuple(said),
-        addresses=() if blocked else addresses,
-        tls=certified.tls,
-        secrets=certified.secrets,
-    )
-
-
-def _say(kind: str, fault: Fault | None, generation: int) -> Condition:
-    return conditions.false(kind, generation, fault.reason, fault.message) if fault else conditions.true(kind, generation)
-
-
 def _conditions(
-    gateway: Gateway, listed: list[Front], addresses: tuple[str, ...], refusal: Fault | None, missing: tuple[str, ...]
-) -> tuple[Condition, ...]:
+    gateway: Gateway, own: tuple[Front, ...], others: tuple[ParentFront, ...], located: _Located
+) -> tuple[Condition, Condition]:
+    """Accepted and Programmed. To the Gateway its ListenerSets' listeners are like its own."""
     generation = gateway.metadata.generation
-    refused = [each.id.listener for each in listed if each.conditions[0].status == "False"]
-    idle = [each.id.listener for each in listed if not each.addresses]
-    if refusal:
-        accepted = conditions.false("Accepted", generation, refusal.reason, refusal.message)
-    elif len(refused) == len(listed):
+    refused = [each.id.listener for each in own if not is_accepted(each)]
+    attached = [each for each in others if each.conditions[0].status == "True"]
+    if located.refused:
+        accepted = conditions.false("Accepted", generation, located.refused.reason, located.refused.message)
+    elif len(refused) == len(own) and not attached:
         accepted = conditions.false("Accepted", generation, "ListenersNotValid", "none of its listeners is accepted")
     elif refused:
-        text = f"listeners that are not accepted: {', '.join(refused)}"
+        text = f"listeners that are not accepted: {listed(refused)}"
         accepted = conditions.true("Accepted", generation, "ListenersNotValid", text)
     else:
         accepted = conditions.true("Accepted", generation)
+    served = any(each.addresses for each in (*own, *(front for other in others for front in other.fronts)))
     if accepted.status == "False":
-        programmed = conditions.false("Programmed", generation, "Invalid", accepted.message)
-    elif missing:
-        text = f"its load balancer does not have {', '.join(missing)} (spec.addresses)"
-        programmed = conditions.false("Programmed", generation, "AddressNotUsable", text)
-    elif not addresses:
-        programmed = conditions.false("Programmed", generation, "AddressNotAssigned", "no address was found for it yet")
-    elif len(idle) == len(listed):
-        programmed = conditions.false("Programmed", generation, "Invalid", "none of its listeners can be served")
-    else:
-        programmed = conditions.true("Programmed", generation)
-    unresolved = [each.id.listener for each in listed if each.conditions[1].status == "False"]
-    return (accepted, programmed, *_references(gateway, unresolved, generation))
+        return accepted, conditions.false("Programmed", generation, "Invalid", accepted.message)
+    if located.missing:
+        return accepted, conditions.false("Programmed", generation, located.missing.reason, located.missing.message)
+    if not located.addresses:
+        return accepted, conditions.false("Programmed", generation, "AddressNotAssigned", "no address was found for it yet")
+    if not served:
+        return accepted, conditions.false("Programmed", generation, "Invalid", "none of its listeners can be served")
+    return accepted, conditions.true("Programmed", generation)
 
 
-def _references(gateway: Gateway, unresolved: list[str], generation: int) -> tuple[Condition, ...]:
-    backend = gateway.spec.tls.backend if gateway.spec.tls else None
-    if backend and backend.client_certificate_ref:
-        text = "a client certificate for backends (spec.tls.backend) is not supported yet"
-        return (conditions.false("ResolvedRefs", generation, "InvalidClientCertificateRef", text),)
+def _references(own: tuple[Front, ...], shown: Secret | Fault | None, generation: int) -> tuple[Condition]:
+    if isinstance(shown, Fault):
+        text = f"spec.tls.backend.clientCertificateRef: {shown.message}; backends are shown no certificate"
+        return (conditions.false("ResolvedRefs", generation, shown.reason, text),)
+    unresolved = [each.id.listener for each in own if not is_resolved(each)]
     if unresolved:
-        text = f"listeners with references that do not resolve: {', '.join(unresolved)}"
+        text = f"listeners with references that do not resolve: {listed(unresolved)}"
         return (conditions.false("ResolvedRefs", generation, "ListenersNotResolved", text),)
     return (conditions.true("ResolvedRefs", generation),)
+
+
+def _insecure(gateway: Gateway) -> tuple[Condition, ...]:
+    """There only as long as it is true (GEP-91)."""
+    if not is_insecure(gateway):
+        return ()
+    text = "spec.tls.frontend lets clients in whose certificate is missing or not good (mode AllowInsecureFallback)"
+    return (conditions.true("InsecureFrontendValidationMode", gateway.metadata.generation, "ConfigurationChanged", text),)

@@ -71,7 +71,7 @@ class HostTable:
     def _keep_apart(self) -> None:
         """A listener's own hostname is answered by it alone, also while it has no routes."""
         for each, hostname in self.elsewhere.items():
-            source = RouteSource("Gateway", each.namespace, each.gateway, 0, rule_name=each.listener)
+            source = RouteSource("Gateway", each.namespace, each.owner, 0, rule_name=each.listener)
             self._hosts[hostname] = VirtualHost(hostname, (RouteEntry(source, Match(), Respond(421)),))
         for hostname in self.fronts.values():
             if self._is_kept(hostname):

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from flota.fleet.fleet import Fleet
-from flota.plan import GatewayStatus, ObjectRef, Plan, RouteStatus
+from flota.fleet.meta import Condition
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ObjectRef, Plan, RouteStatus
 from flota.routing.conditions import is_bad
 
 
@@ -12,6 +13,8 @@ def explain_object(fleet: Fleet, plan: Plan, ref: ObjectRef) -> tuple[str, ...]:
     status = plan.statuses.get(ref)
     if isinstance(status, GatewayStatus):
         said = _gateway(status)
+    elif isinstance(status, ListenerSetStatus):
+        said = _listener_set(status)
     elif isinstance(status, RouteStatus):
         said = list(_route(status))
     elif ref.kind in ("Service", "ServiceImport"):
@@ -31,10 +34,26 @@ def _about(cluster: str | None, kind: str, namespace: str, name: str) -> ObjectR
 def _gateway(status: GatewayStatus) -> Iterable[str]:
     where = ", ".join(status.addresses) or "no address"
     yield f"It listens on {where}."
-    for each in status.conditions:
+    yield from _bad(status.conditions)
+    if status.listener_sets:
+        yield f"{status.listener_sets} ListenerSets take part in it."
+    yield from _listeners(status.listeners)
+
+
+def _listener_set(status: ListenerSetStatus) -> Iterable[str]:
+    yield f"Its listeners are those of Gateway {status.gateway[0]}/{status.gateway[1]}."
+    yield from _bad(status.conditions)
+    yield from _listeners(status.listeners)
+
+
+def _bad(conditions: Iterable[Condition]) -> Iterable[str]:
+    for each in conditions:
         if is_bad(each):
             yield f"{each.type} is {each.status} ({each.reason}): {each.message}."
-    for listener in status.listeners:
+
+
+def _listeners(listeners: Iterable[ListenerStatus]) -> Iterable[str]:
+    for listener in listeners:
         kinds = ", ".join(kind for _, kind in listener.supported_kinds) or "no routes"
         state = "served" if listener.socket else "not served"
         yield f"Listener {listener.name} is {state}, takes {kinds} and has {listener.attached_routes} attached."
@@ -47,7 +66,7 @@ def _route(status: RouteStatus) -> Iterable[str]:
     if not status.parents:
         yield "It is attached to no Gateway of Flota."
     for parent in status.parents:
-        where = f"Gateway {parent.namespace}/{parent.name}"
+        where = f"{parent.kind} {parent.namespace}/{parent.name}"
         where += f" listener {parent.section_name}" if parent.section_name else ""
         where += f" port {parent.port}" if parent.port else ""
         bad = [each for each in parent.conditions if is_bad(each)]

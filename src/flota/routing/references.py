@@ -30,6 +30,8 @@ class Scope(Struct, frozen=True):
     name: str
     grants: Mapping[Key, ReferenceGrant]
     answer: Callable[[Ask], Answer]
+    certificate: str | None = None
+    """Name of the `Secret` that the Gateway shows to backends."""
 
 
 class Backends(Struct, frozen=True):
@@ -154,4 +156,4 @@ def look_up(scope: Scope, ref: AnyRef, rule: str | None, hint: Hint) -> Answer:
     if not permitted(scope.grants, reference):
         text = f"{ref.kind} {namespace}/{ref.name} is in another namespace, and no ReferenceGrant there allows it"
         return Answer(None, reason="RefNotPermitted", message=text)
-    return scope.answer(Ask(target, RouteKey(scope.kind, scope.namespace, scope.name, rule), hint))
+    return scope.answer(Ask(target, RouteKey(scope.kind, scope.namespace, scope.name, rule), hint, scope.certificate))

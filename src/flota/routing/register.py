@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from flota.fleet.fleet import Cluster
-from flota.fleet.meta import Key
 from flota.plan import ObjectRef
 from flota.routing.asks import Ask
 from flota.routing.fronts import FrontId
@@ -54,9 +53,11 @@ class Register:
         """Routes planned so far: what changes have cost."""
         self._routes: dict[ObjectRef, tuple[RouteKind, Route]] = {}
         self._askers: defaultdict[Ask, set[ObjectRef]] = defaultdict(set)
-        self._by_gateway: defaultdict[Key, set[ObjectRef]] = defaultdict(set)
+        self._by_parent: defaultdict[tuple[str, str, str], set[ObjectRef]] = defaultdict(set)
         self._by_namespace: defaultdict[str, set[ObjectRef]] = defaultdict(set)
         self._crossing: set[ObjectRef] = set()
+        self._undecided: set[ObjectRef] = set()
+        """Routes that ask for default Gateways."""
 
     def take(self, old: Cluster, new: Cluster) -> set[ObjectRef]:
         """Take over a newer picture's routes. Gives those that are new, changed or gone."""
@@ -79,9 +80,10 @@ class Register:
         """Routes that ask any of these."""
         return _union(self._askers, asks)
 
-    def of_gateways(self, gateways: Iterable[Key]) -> set[ObjectRef]:
-        """Routes with any of these as parent."""
-        return _union(self._by_gateway, gateways)
+    def of_parents(self, parents: Iterable[ObjectRef]) -> set[ObjectRef]:
+        """Routes with any of these as parent, and those that any Gateway may be the parent of."""
+        keys = [each[1:] for each in parents]
+        return _union(self._by_parent, keys) | (self._undecided if keys else set())
 
     def of_namespaces(self, namespaces: Iterable[str]) -> set[ObjectRef]:
         """Routes of these namespaces."""
@@ -151,7 +153,9 @@ class Register:
         self._unindex(ref)
         self._routes[ref] = (kind, route)
         for parent in route.spec.parent_refs:
-            self._by_gateway[parent.namespace or ref.namespace, parent.name].add(ref)
+            self._by_parent[parent.kind, parent.namespace or ref.namespace, parent.name].add(ref)
+        if route.spec.use_default_gateways == "All":
+            self._undecided.add(ref)
         self._by_namespace[ref.namespace].add(ref)
         if any(each.namespace != ref.namespace for each in references(route)):
             self._crossing.add(ref)
@@ -160,9 +164,10 @@ class Register:
         held = self._routes.pop(ref, None)
         if held is not None:
             for parent in held[1].spec.parent_refs:
-                _discard(self._by_gateway, (parent.namespace or ref.namespace, parent.name), ref)
+                _discard(self._by_parent, (parent.kind, parent.namespace or ref.namespace, parent.name), ref)
             _discard(self._by_namespace, ref.namespace, ref)
             self._crossing.discard(ref)
+            self._undecided.discard(ref)
 
 
 def _union(index: defaultdict[T, set[ObjectRef]], keys: Iterable[T]) -> set[ObjectRef]:

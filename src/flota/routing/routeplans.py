@@ -1,8 +1,10 @@
 """One route planned by itself: what it adds to which listener, and what it is told about itself."""
 
 from collections.abc import Callable, Mapping
+from typing import cast, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flota.fleet.core import Namespace
 from flota.fleet.meta import Condition, Key
@@ -16,7 +18,7 @@ from flota.routing.ages import Age, age
 from flota.routing.asks import Answer, Ask, Hint
 from flota.routing.attach import Attachment, attach
 from flota.routing.filters import Arrival
-from flota.routing.fronts import Front, FrontId, GatewayFront
+from flota.routing.fronts import Front, FrontId, ParentFront, ParentKind
 from flota.routing.listeners import Fault
 from flota.routing.references import RouteKind, Scope, Wishes, backends
 from flota.routing.rules import Ranked, Rules, depends_on_arrival, plan_rules
@@ -50,11 +52,13 @@ class RoutePlan(Struct, frozen=True):
 
 
 class Surroundings(Struct, frozen=True):
-    """What of a cluster a route's plan depends on. `gateways`: those of ours; `others`: that exist but are not."""
+    """What of a cluster a route's plan depends on. `parents`: Gateways of ours and their ListenerSets; `others`: that exist but are not
+    ours; `defaults`: Gateways that take routes which name none."""
 
     cluster: str
-    gateways: Mapping[Key, GatewayFront]
-    others: frozenset[Key]
+    parents: Mapping[ObjectRef, ParentFront]
+    others: frozenset[ObjectRef]
+    defaults: tuple[ParentFront, ...]
     namespaces: Mapping[Key, Namespace]
     grants: Mapping[Key, ReferenceGrant]
     answer: Callable[[Ask], Answer]
@@ -77,8 +81,8 @@ class _Draft:
         self.attached: dict[FrontId, None] = {}
         self.tables: dict[str, None] = {}
         self.problems: dict[tuple[str, str], Problem] = {}
-        self._rules: dict[Arrival, Rules] = {}
-        self._streams: dict[Hint, tuple[tuple[WeightedBackend, ...], tuple[Fault, ...]]] = {}
+        self._rules: dict[tuple[Arrival, str | None], Rules] = {}
+        self._streams: dict[tuple[Hint, str | None], tuple[tuple[WeightedBackend, ...], tuple[Fault, ...]]] = {}
 
     def _answer(self, ask: Ask) -> Answer:
         self.asks.add(ask)
@@ -92,30 +96,37 @@ class _Draft:
         """The rules as requests to that listener meet them. Without redirects they are the same everywhere."""
         assert isinstance(self.route, HTTPRoute | GRPCRoute)  # noqa: S101
         arrival = Arrival(front.scheme, front.port) if depends_on_arrival(self.route) else Arrival("http", 80)
-        if arrival not in self._rules:
-            self._rules[arrival] = plan_rules(self.scope, self.route, arrival)
-        return self._rules[arrival]
+        at = (arrival, front.client_certificate)
+        if at not in self._rules:
+            self._rules[at] = plan_rules(self._scope(front), self.route, arrival)
+        return self._rules[at]
+
+    def _scope(self, front: Front) -> Scope:
+        return replace(self.scope, certificate=front.client_certificate)
 
     def stream(self, front: Front) -> tuple[tuple[WeightedBackend, ...], tuple[Fault, ...]]:
         """The backends of a route that carries bytes, and what does not resolve. Only the first rule can ever be taken."""
         assert not isinstance(self.route, HTTPRoute | GRPCRoute)  # noqa: S101
         hint: Hint = "UDP" if front.protocol == "UDP" else "TLS" if front.protocol == "TLS" and not front.tls else "TCP"
-        if hint not in self._streams:
+        at = (hint, front.client_certificate)
+        if at not in self._streams:
             rule = self.route.spec.rules[0]
-            held = backends(self.scope, rule.backend_refs, Wishes(rule.name, hint))
-            self._streams[hint] = (held.weighted, tuple(dict.fromkeys(held.faults)))
-        return self._streams[hint]
+            held = backends(self._scope(front), rule.backend_refs, Wishes(rule.name, hint))
+            self._streams[at] = (held.weighted, tuple(dict.fromkeys(held.faults)))
+        return self._streams[at]
 
 
 def plan_route(around: Surroundings, route: Route, kind: RouteKind) -> RoutePlan:
     """Plan one route. Whatever is wrong with it stays with it."""
     draft = _Draft(around, route, kind)
-    for parent in route.spec.parent_refs:
-        gateway = _gateway(draft, parent)
-        if gateway is not None:
-            _plan_parent(draft, parent, gateway)
+    named: set[ObjectRef] = set()
+    for ref in route.spec.parent_refs:
+        parent = _parent(draft, ref)
+        if parent is not None:
+            named.add(parent.ref)
+            _plan_parent(draft, ref, parent)
     if route.spec.use_default_gateways == "All":
-        draft.trouble("UnsupportedValue", "useDefaultGateways is not supported yet: name the Gateway in parentRefs")
+        _plan_defaults(draft, named)
     asks = frozenset(draft.asks)
     return RoutePlan(
         ref=draft.ref,
@@ -128,25 +139,48 @@ def plan_route(around: Surroundings, route: Route, kind: RouteKind) -> RoutePlan
     )
 
 
-def _gateway(draft: _Draft, parent: ParentReference) -> GatewayFront | None:
-    """The Gateway a parentRef names, if it is ours."""
-    if (parent.group, parent.kind) != (GATEWAY_GROUP, "Gateway"):
-        text = f"parent {parent.kind} {parent.name} is not supported yet: only Gateways are"
+def _parent(draft: _Draft, ref: ParentReference) -> ParentFront | None:
+    """What a parentRef names, if it is ours."""
+    if ref.group != GATEWAY_GROUP or ref.kind not in get_args(ParentKind):
+        text = f"parent {ref.kind} {ref.name} is not supported yet: only Gateways and ListenerSets are"
         draft.trouble("UnsupportedValue", text)
         return None
-    key = (parent.namespace or draft.ref.namespace, parent.name)
-    found = draft.around.gateways.get(key)
+    key = ObjectRef(draft.around.cluster, ref.kind, ref.namespace or draft.ref.namespace, ref.name)
+    found = draft.around.parents.get(key)
     if found is None and key not in draft.around.others:
-        draft.trouble("NoMatchingParent", f"its parent, Gateway {key[0]}/{key[1]}, does not exist")
+        draft.trouble("NoMatchingParent", f"its parent, {key.kind} {key.namespace}/{key.name}, does not exist")
     return found
 
 
-def _plan_parent(draft: _Draft, parent: ParentReference, gateway: GatewayFront) -> None:
+def _plan_defaults(draft: _Draft, named: set[ObjectRef]) -> None:
+    """Attach the route to every default Gateway that takes it, as if it named it (GEP-3793). Others have nothing to do with it."""
+    hosts = hostnames(draft.route)
+    taking = [
+        each
+        for each in draft.around.defaults
+        if each.ref in named or attach(_as_reference(each), each, draft.kind, draft.ref.namespace, hosts, draft.around.namespaces)[0]
+    ]
+    if not taking:
+        draft.trouble("NoMatchingParent", "useDefaultGateways is All, and no Gateway with spec.defaultScope All takes it")
+    for each in taking:
+        if each.ref not in named:
+            _plan_parent(draft, _as_reference(each), each)
+
+
+def _as_reference(parent: ParentFront) -> ParentReference:
+    return ParentReference(name=parent.ref.name, namespace=parent.ref.namespace, kind=parent.ref.kind)
+
+
+def hostnames(route: Route) -> tuple[str, ...]:
+    """Hostnames of a route in lower case; none for kinds without."""
+    return tuple(each.lower() for each in getattr(route.spec, "hostnames", ()))
+
+
+def _plan_parent(draft: _Draft, ref: ParentReference, parent: ParentFront) -> None:
     around, meta = draft.around, draft.route.metadata
-    hosts = tuple(each.lower() for each in getattr(draft.route.spec, "hostnames", ()))
-    found, fault = attach(parent, gateway, draft.kind, meta.namespace, hosts, around.namespaces)
+    found, fault = attach(ref, parent, draft.kind, meta.namespace, hostnames(draft.route), around.namespaces)
     # A route that is not attached is told of its references too: what the API server shows should not hang on the order of repairs.
-    sample = found[0].front if found else next((each for each in gateway.fronts if draft.kind in each.kinds), None)
+    sample = found[0].front if found else next((each for each in parent.fronts if draft.kind in each.kinds), None)
     rules = draft.rules(sample) if sample and draft.kind in ("HTTPRoute", "GRPCRoute") else None
     faults = rules.faults if rules else draft.stream(sample)[1] if sample else ()
     dropped = rules.dropped if rules else {}
@@ -154,14 +188,13 @@ def _plan_parent(draft: _Draft, parent: ParentReference, gateway: GatewayFront) 
     if fault is None and invalid:
         fault = Fault("UnsupportedValue", _rules_text(dropped))
     said = _conditions(meta.generation, fault, faults, dropped)
-    where = f"Gateway {gateway.ref.namespace}/{gateway.ref.name}"
-    draft.parents.append(ParentStatus(*gateway.key, parent.section_name, parent.port, said))
+    draft.parents.append(ParentStatus(*parent.key, ref.section_name, ref.port, said, cast("ParentKind", parent.ref.kind)))
     for problem in conditions.problems(draft.ref, said):
         draft.problems.setdefault((problem.reason, problem.message), problem)
     for note in rules.notes if rules else ():
         draft.trouble("UnsupportedValue", note)
     if fault is None:
-        _idle(draft, found, where)
+        _idle(draft, found, parent.title)
         draft.attached.update(dict.fromkeys(each.front.id for each in found))
     for each in found:
         # Also what is refused for its filters: where a guard was asked for, a wider route must not let requests through.

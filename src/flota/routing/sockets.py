@@ -59,7 +59,7 @@ def listener(name: str, fronts: tuple[Front, ...], pieces: Pieces, bind: Bind | 
         protocol="UDP" if transport == "udp" else "TCP",
         chains=tuple(chains[each] for each in sorted(chains)),
         bind=bind,
-        gateways=tuple(sorted({(front.id.namespace, front.id.gateway) for front in fronts})),
+        gateways=tuple(sorted({front.gateway for front in fronts})),
     )
 
 

@@ -29,6 +29,7 @@ _CLUSTER_SCOPED = ("gateway_classes", "namespaces")
 Slices = Mapping[str, Mapping[Key, EndpointSlice]]
 """Cluster → EndpointSlices that follow from pods running on this machine."""
 Addresses = Mapping[tuple[str, str, str], tuple[str, ...]]
+Unusable = Mapping[tuple[str, str], str]
 Declared = Callable[[str, str], Mapping[Key, msgspec.Struct]]
 """(cluster, or `""` for the top of the folder; field of Cluster) → the admitted objects. Identical until one changes."""
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Given(msgspec.Struct, frozen=True):
     drains: tuple[Drain, ...] = ()
     signals: Signals = Signals()
     addresses: Addresses = {}
+    unusable: Unusable = {}
 
 
 class Assembler:
@@ -70,6 +72,7 @@ class Assembler:
             drains=given.drains,
             signals=given.signals,
             addresses=given.addresses,
+            unusable=given.unusable,
         )
         self._fleet = _kept(before, fleet)
         return self._fleet, self._book.problems

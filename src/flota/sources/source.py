@@ -15,7 +15,7 @@ from flota.fleet.fleet import Fleet
 from flota.fleet.problem import Problem
 from flota.fleet.signals import Signals
 from flota.latest import Latest
-from flota.sources.assemble import Addresses, Given, Slices
+from flota.sources.assemble import Addresses, Given, Slices, Unusable
 from flota.sources.folder import Folder
 from flota.sources.memory import SourceMemory
 from flota.sources.objects import TOP
@@ -48,6 +48,7 @@ class FolderSource:
         self.drains: Latest[tuple[Drain, ...]] = Latest(())
         self.signals: Latest[Signals] = Latest(Signals())
         self.addresses: Latest[Addresses] = Latest({})
+        self.unusable: Latest[Unusable] = Latest({})
         self.folder = Folder(root, memory)
         self._clock = clock
         self._wake = asyncio.Event()
@@ -67,7 +68,7 @@ class FolderSource:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch.run(), name="sources.watch")
             for name, cell in (("slices", self.slices), ("drains", self.drains), ("signals", self.signals),
-                               ("addresses", self.addresses)):
+                               ("addresses", self.addresses), ("unusable", self.unusable)):
                 tasks.create_task(self._note(cell), name=f"sources.{name}")
             while not self._watch.started:
                 await self._wake.wait()
@@ -186,7 +187,7 @@ class FolderSource:
             self.folder.put(path, None)
 
     def _publish(self) -> None:
-        given = Given(self.slices.get(), self.drains.get(), self.signals.get(), self.addresses.get())
+        given = Given(self.slices.get(), self.drains.get(), self.signals.get(), self.addresses.get(), self.unusable.get())
         fleet, problems = self.folder.fleet(given)
         if self._watch.limit is not None:
             limit = Problem(None, "Folder", "", "", "WatchLimit", self._watch.limit, retry=True)
