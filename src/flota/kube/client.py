@@ -22,6 +22,9 @@ PATIENCE_S = 30.0
 """A server that asks to come back later than this is told of instead."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""Media type: of each object only its metadata (of a list, too)."""
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 Body = bytes | object
 """JSON as bytes, or a value that msgspec can encode."""
 
@@ -32,13 +35,13 @@ class Listing(Struct, frozen=True):
     resource_version: str
     items: tuple[Raw, ...]
     next_page: str = ""
-    remaining: int | None = None
+    size: int = 0
+    """Bytes of the page."""
 
 
 class _ListMeta(Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
-    remaining_item_count: int | None = None
 
 
 class _List(Struct):
@@ -94,14 +97,12 @@ class Client:
         fields: str = "",
         limit: int = 0,
         page: str = "",
-        version: str | None = None,
+        accept: str = "",
     ) -> Listing | ApiError:
-        """A page of objects (all of them without `limit`). `version` "0" = from the server's cache, None = the newest there is."""
+        """A page of objects as they are now (all of them without `limit`). `accept`: another media type, such as `METADATA`."""
         wanted = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit or ""), "continue": page}
-        if version is not None and not page:
-            wanted["resourceVersion"] = version
         query = {name: value for name, value in wanted.items() if value}
-        body = await self._send("GET", resource.path(namespace), query, repeat=True)
+        body = await self._send("GET", resource.path(namespace), query, accept=accept, repeat=True)
         if isinstance(body, ApiError):
             return body
         try:
@@ -109,7 +110,7 @@ class Client:
         except msgspec.DecodeError as error:
             return ApiError(200, "BadAnswer", f"a list of {resource} that is none: {error}")
         meta = found.metadata
-        return Listing(meta.resource_version, found.items or (), meta.continue_, meta.remaining_item_count)
+        return Listing(meta.resource_version, found.items or (), meta.continue_, len(body))
 
     async def create(self, resource: Resource, body: Body, namespace: str = "") -> bytes | ApiError:
         """A new object (409 AlreadyExists if there is one); as the server has it then."""
@@ -148,6 +149,7 @@ class Client:
         body: bytes | None = None,
         kind: str = "application/json",
         *,
+        accept: str = "",
         repeat: bool = False,
     ) -> bytes | ApiError:
         refused = False
@@ -155,7 +157,7 @@ class Client:
         while True:
             async with self._slots:
                 self.requests += 1
-                answer = await self.transport.request(method, path, query, body, kind=kind, within=self._timeout)
+                answer = await self.transport.request(method, path, query, body, kind=kind, accept=accept, within=self._timeout)
             if isinstance(answer, Answer):
                 return answer.body
             if answer.code == 401 and not refused:

@@ -1,10 +1,12 @@
 """Bytes to and from one API server over HTTP/1.1: who we are is renewed here, and what fails is told as a value."""
 
+import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from msgspec import Struct
@@ -17,6 +19,10 @@ from flota.kube.tls import tls_context
 
 CONNECT_S = 10.0
 """Until a connection stands."""
+FIRST_BYTE_S = 60.0
+"""Until a stream's answer begins; the API server holds a watch back while it catches up."""
+DEAD_S = 30
+"""A connection whose other end does not acknowledge for so long is dead: a machine that is gone sends no goodbye."""
 MAX_BODY = 64 << 20
 """Bytes of one answer; the API server's own limit for an object is 3 MiB."""
 _MAX_ERROR = 64 << 10
@@ -64,10 +70,12 @@ class Transport:
             await session.http.close()
 
     async def request(
-        self, method: str, path: str, query: Query | None = None, body: bytes | None = None, *, kind: str, within: float
+        self, method: str, path: str, query: Query | None = None, body: bytes | None = None, *, kind: str, accept: str = "", within: float
     ) -> Answer | ApiError:
-        """One exchange within so many seconds. `kind`: content type of the body."""
+        """One exchange within so many seconds. `kind`: content type of the body; `accept`: of the answer, JSON by default."""
         headers = {"Content-Type": kind} if body is not None else {}
+        if accept:
+            headers["Accept"] = accept
         async with self._lend() as session:
             if isinstance(session, ApiError):
                 return session
@@ -79,17 +87,19 @@ class Transport:
                 return self._unreachable(error)
 
     @contextlib.asynccontextmanager
-    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator["Stream | ApiError"]:
-        """An answer that goes on; it ends with an error when nothing came for `silence` seconds."""
+    async def stream(self, path: str, query: Query, *, accept: str = "") -> AsyncIterator["Stream | ApiError"]:
+        """An answer that goes on; the connection is given back when the context ends."""
         async with self._lend() as session:
             if isinstance(session, ApiError):
                 yield session
                 return
-            limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence)
+            limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+            headers = {"Accept": accept} if accept else {}
             async with contextlib.AsyncExitStack() as stack:
                 given: Stream | ApiError
                 try:
-                    response = await stack.enter_async_context(self._send(session, "GET", path, query, {}, None, limits))
+                    async with asyncio.timeout(FIRST_BYTE_S):
+                        response = await stack.enter_async_context(self._send(session, "GET", path, query, headers, None, limits))
                     given = await self._error(response) if response.status >= 300 else Stream(response, self._unreachable)
                 except _FAILURES as error:
                     given = self._unreachable(error)
@@ -172,7 +182,7 @@ class Transport:
         except (ssl.SSLError, ValueError, OSError) as error:
             # A certificate and its key that do not fit: perhaps one of two files was exchanged so far.
             return old or ApiError(0, "NoCredentials", f"certificate, key or CA of {self.access.server}: {error}")
-        connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=60)
+        connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=60, socket_factory=_socket)
         self._session = _Session(aiohttp.ClientSession(connector=connector, headers=self._headers, auto_decompress=True), identity)
         if old is not None:
             old.retired = True
@@ -190,10 +200,11 @@ class Stream:
         self._response = response
         self._explain = explain
 
-    async def chunk(self) -> bytes | ApiError:
-        """What came meanwhile, at least a byte; nothing = the server ended it in good order."""
+    async def chunk(self, silence: float) -> bytes | ApiError:
+        """What came meanwhile, at least a byte; nothing = the server ended it in good order. Waits `silence` seconds at most."""
         try:
-            return await self._response.content.readany()
+            async with asyncio.timeout(silence):
+                return await self._response.content.readany()
         except _FAILURES as error:
             return self._explain(error)
 
@@ -209,3 +220,14 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that finds out when the other end is gone: quiet ones are probed after 10 s, every 5 s."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", DEAD_S * 1000)):
+        if hasattr(socket, option):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
