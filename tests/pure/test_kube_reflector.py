@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kube_api import FakeApi, FakeClock, FakeTransport
 
+from flota.kube import reflector as module
 from flota.kube.cache import Undecodable
 from flota.kube.client import Client
 from flota.kube.errors import ApiError
@@ -29,6 +30,14 @@ def decode(raw, before):
     except msgspec.ValidationError as error:
         return Undecodable("Invalid", str(error))
     return before if thing == before else thing
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_what_is_noticed():
+    """The regular look at everything would heal every mistake in time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "VERIFY_S", float("inf"))
+        yield
 
 
 class Rig:
@@ -182,7 +191,17 @@ async def test_a_store_that_was_restored_is_noticed_and_nothing_known_is_believe
         assert ("n", "b") not in rig.cache.objects
 
 
-async def test_one_that_overtook_us_meanwhile_is_found_by_the_regular_look_at_everything():
+async def test_versions_that_go_back_within_a_stream_are_noticed():
+    async with running() as rig:
+        rig.api.put("a", 1)
+        assert await rig.until()
+        rig.api.garbage(b'{"type":"MODIFIED","object":{"metadata":{"name":"a","namespace":"n","resourceVersion":"3"},"value":7}}')
+        assert await rig.until(lambda: rig.reflector.counts.restored == 1)
+        assert await rig.until()
+
+
+async def test_one_that_overtook_us_meanwhile_is_found_by_the_regular_look_at_everything(monkeypatch):
+    monkeypatch.setattr(module, "VERIFY_S", VERIFY_S)
     async with running() as rig:
         rig.api.backup()
         rig.api.put("lost", 1)
