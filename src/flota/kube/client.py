@@ -98,11 +98,12 @@ class Client:
         limit: int = 0,
         page: str = "",
         accept: str = "",
+        repeat: bool = True,
     ) -> Listing | ApiError:
-        """A page of objects as they are now (all of them without `limit`). `accept`: another media type, such as `METADATA`."""
+        """A page of objects as they are now (all of them without `limit`). `accept`: another media type, such as `METADATA_LIST`."""
         wanted = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit or ""), "continue": page}
         query = {name: value for name, value in wanted.items() if value}
-        body = await self._send("GET", resource.path(namespace), query, accept=accept, repeat=True)
+        body = await self._send("GET", resource.path(namespace), query, accept=accept, repeat=repeat)
         if isinstance(body, ApiError):
             return body
         try:

@@ -108,6 +108,8 @@ class Reflector(Generic[T]):
         """Whether an object whose version is known needs no decoding."""
         self._streams = True
         """Whether the server is believed to stream lists."""
+        self._doubt = False
+        """Whether the server was out of sight: it may not be the one that it was."""
         self._failures = 0
         self._live_at: float | None = None
         self._page = PAGE
@@ -127,13 +129,16 @@ class Reflector(Generic[T]):
             longest = LONGEST_RESUME_S if self._position else LONGEST_WAIT_S
             wait = backoff(self._failures, self._jitter(), base=FIRST_WAIT_S, cap=longest)
             await self._sleep(max(wait, min(error.retry_after or 0.0, LONGEST_WAIT_S)))
-            if error.code == 0 and self._position:
-                await self._check()
+            self._doubt = self._doubt or error.code == 0
 
     async def _once(self) -> ApiError | None:
         """List if need be, and watch until the stream ends; None = in good order."""
         if self._clock.monotonic() - self._verified >= VERIFY_S * (1 + 0.2 * self._jitter()):
             self._forget(trust=False)
+        if self._position and self._doubt:
+            error = await self._check()
+            if error is not None:
+                return error
         if self._position:
             return await self._follow({"resourceVersion": self._position}, None)
         if self._streams:
@@ -148,11 +153,13 @@ class Reflector(Generic[T]):
         self._position = ""
         self._trust = self._trust and trust
 
-    async def _check(self) -> None:
+    async def _check(self) -> ApiError | None:
         """After a silence: a server whose store is behind what we know has been restored from a backup."""
-        page = await self._client.list(self.resource, limit=1)
-        if not isinstance(page, ApiError) and older(page.resource_version, self._position):
-            self._went_back(page.resource_version)
+        page = await self._client.list(self.resource, limit=1, repeat=False)
+        if isinstance(page, ApiError):
+            return page
+        self._doubt = False
+        return self._went_back(page.resource_version) if older(page.resource_version, self._position) else None
 
     def _went_back(self, version: str) -> ApiError:
         self.counts.restored += 1
@@ -168,7 +175,7 @@ class Reflector(Generic[T]):
         page = ""
         while True:
             found = await self._client.list(
-                self.resource, self._namespace, **self._select, limit=self._page, page=page, accept=self._accept
+                self.resource, self._namespace, **self._select, limit=self._page, page=page, accept=self._accept, repeat=False
             )
             if isinstance(found, ApiError):
                 self._page = max(1, self._page // 2) if found.reason == "TooLarge" else self._page
@@ -196,7 +203,7 @@ class Reflector(Generic[T]):
         """A list is over: what it did not tell of is gone."""
         self.cache.keep_only(seen)
         self._position = version
-        self._trust = True
+        self._trust, self._doubt = True, False
         self._verified = self._clock.monotonic()
         self._set(synced=True)
         self._tell_changes()
