@@ -1,5 +1,7 @@
 """`flota schema KIND`: JSON Schema of manifests and of what commands print."""
 
+from typing import Any
+
 import msgspec
 
 from flota.cli.failure import Failure
@@ -15,6 +17,14 @@ def schema(kind: str) -> dict[str, object]:
         return schema_of(report)
     known = kind_named(kind)
     if known is not None and known.struct is not None:
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(known.struct)}
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_closed(msgspec.json.schema(known.struct))}
     names = [each.kind for each in KINDS if each.struct is not None]
     raise Failure(f"there is no schema of {kind}; manifests: {', '.join(names)}; reports: {', '.join(REPORTS)}", 2)
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """With no fields but those that it names, as admission has it."""
+    for each in schema["$defs"].values():
+        if "properties" in each:
+            each["additionalProperties"] = False
+    return schema

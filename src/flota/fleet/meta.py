@@ -9,8 +9,11 @@ Key = tuple[str, str]
 """(namespace, name). The namespace of a cluster-scoped object is empty."""
 
 
-class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, gc=False):
-    """A piece of an object, decoded from JSON names. `gc=False`: objects are trees, so reference counts free them."""
+class Part(Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """A piece of an object, decoded from JSON names. `gc=False`: objects are trees, so reference counts free them.
+
+    Fields that are not here are ignored: an API server's objects have more. That a file may have none of them is admission's rule.
+    """
 
 
 class ObjectMeta(Part, frozen=True):
@@ -25,6 +28,8 @@ class ObjectMeta(Part, frozen=True):
     annotations: dict[str, str] = field(default_factory=dict)
     creation_timestamp: datetime | None = None
     generation: int = 0
+    uid: str = ""
+    """As an API server gives it; empty for objects of files."""
 
 
 class TemplateMeta(Part, frozen=True):

@@ -12,7 +12,7 @@ from flota.fleet.kinds import KINDS, OUR_GROUPS, Kind, find
 from flota.sources.admission.fault import Fault, fault, quoted
 from flota.sources.admission.metadata import metadata
 from flota.sources.admission.rules import RULES
-from flota.sources.admission.schema import settle
+from flota.sources.admission.schema import has_unknown, settle
 
 _SERVER_FIELDS = frozenset(
     {
@@ -123,12 +123,16 @@ def _bare(given: dict[str, object]) -> dict[str, object]:
 
 def _decode(document: dict[str, object], struct: type[Struct]) -> tuple[Struct | None, tuple[Fault, ...]]:
     try:
-        return msgspec.convert(document, struct), ()
+        value = msgspec.convert(document, struct)
     except msgspec.ValidationError:
-        settled, faults = settle(document, struct)
-        if faults:
-            return None, tuple(faults)
-        return msgspec.convert(settled, struct), ()
+        pass
+    else:
+        if not has_unknown(document, struct):
+            return value, ()
+    settled, faults = settle(document, struct)
+    if faults:
+        return None, tuple(faults)
+    return msgspec.convert(settled, struct), ()
 
 
 def _settled(value: Struct, kind: Kind) -> Struct:

@@ -1,8 +1,8 @@
 """The slow path: every place where a document departs from its type, with the exact path and the way to mend it.
 
-The fast path is `msgspec.convert`, which stops at the first departure and names it for programmers. `settle` is only walked
-when that fails. It also makes equal what the API server reads as equal: null is as good as absent, 80.0 as 80, and base64 may
-have line breaks.
+The fast path is `msgspec.convert`, which stops at the first departure and names it for programmers, and `has_unknown`, as fleet
+structs ignore what they don't know. `settle` is only walked when one of them finds something. It also makes equal what the API
+server reads as equal: null is as good as absent, 80.0 as 80, and base64 may have line breaks.
 """
 
 import base64
@@ -25,6 +25,42 @@ _LONGEST_GUESSED = 64
 @cache
 def _shape(struct: type[Struct]) -> inspect.Type:
     return inspect.type_info(struct)
+
+
+def has_unknown(value: object, struct: type[Struct]) -> bool:
+    """Whether a document that fits `struct` (or a list of such) has fields that it does not know, at any depth."""
+    if isinstance(value, list):
+        return any(has_unknown(each, struct) for each in value)
+    if not isinstance(value, Mapping):
+        return False
+    known = _inner(struct)
+    for name, inner in value.items():
+        if name not in known:
+            return True
+        nested = known[name]
+        if nested is not None and has_unknown(inner, nested):
+            return True
+    return False
+
+
+@cache
+def _inner(struct: type[Struct]) -> dict[str, type[Struct] | None]:
+    """The fields of a struct by the names of the wire, with the struct that is in them or in their lists."""
+    shape = _shape(struct)
+    assert isinstance(shape, inspect.StructType)  # noqa: S101 - it is the shape of a struct
+    return {field.encode_name: _struct_in(field.type) for field in shape.fields}
+
+
+def _struct_in(shape: inspect.Type) -> type[Struct] | None:
+    match shape:
+        case inspect.Metadata(type=inner) | inspect.VarTupleType(item_type=inner):
+            return _struct_in(inner)
+        case inspect.StructType():
+            return shape.cls
+        case inspect.UnionType():
+            return next((found for each in shape.types if (found := _struct_in(each))), None)
+        case _:
+            return None
 
 
 def settle(value: object, struct: type[Struct]) -> tuple[object, list[Fault]]:
