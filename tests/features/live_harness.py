@@ -26,6 +26,7 @@ Manifest = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
 API = {
     "Gateway": "gateway.networking.k8s.io/v1",
+    "ListenerSet": "gateway.networking.k8s.io/v1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "GRPCRoute": "gateway.networking.k8s.io/v1",
     "TLSRoute": "gateway.networking.k8s.io/v1",
