@@ -1,5 +1,6 @@
 """Manifests → the plan of each cluster's proxy, and what every object is told (tests/golden/routing)."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.kinds import KINDS
 from flota.plan import Plan
 from flota.routing.planner import Planner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pure"))
+from routing_fleets import tls_secret
 
 CASES = sorted(each.parent for each in (Path(__file__).parent / "routing").glob("*/input.yaml"))
 
@@ -30,7 +34,8 @@ def test_there_are_cases_and_no_folders_without_input() -> None:
 
 
 def read(path: Path) -> Fleet:
-    """A fleet. A document `cluster: {name, region, zone}` begins a cluster; earlier objects are older."""
+    """A fleet. A document `cluster: {name, region, zone}` begins a cluster; earlier objects are older. `keypair: {name, hosts}` is a
+    Secret with a certificate and `ca.crt`, made anew each time."""
     clusters: dict[str, Cluster] = {}
     distances: dict[tuple[str, str], float] = {}
     name = ""
@@ -41,9 +46,16 @@ def read(path: Path) -> Fleet:
         elif "distances" in document:
             for one, other, rtt in document["distances"]:
                 distances[one, other] = distances[other, one] = rtt
+        elif "keypair" in document:
+            clusters[name] = _with(clusters[name], _keypair(**document["keypair"]), age)
         else:
             clusters[name] = _with(clusters[name], document, age)
     return Fleet(path.parent.name, clusters, distances)
+
+
+def _keypair(name: str, hosts: list[str], namespace: str = "default") -> dict[str, Any]:
+    secret = tls_secret(name, *hosts, namespace=namespace)
+    return {**secret, "data": {**secret["data"], "ca.crt": secret["data"]["tls.crt"]}}
 
 
 def _with(cluster: Cluster, document: dict[str, Any], age: int) -> Cluster:
@@ -74,6 +86,8 @@ def plain(value: Any) -> Any:
         return {name: plain(held) for name, held in fields if name not in defaults or held != defaults[name]}
     if isinstance(value, Mapping):
         return {str(key): plain(value[key]) for key in sorted(value)}
+    if isinstance(value, bytes):
+        return "…"  # keys are others each time
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
     return value
