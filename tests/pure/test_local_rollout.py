@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flota.fleet.fleet import Cluster
 from flota.fleet.pods import Deployment, Job, Pod
-from flota.local.jobs import JobRecord, ended, job_moves
+from flota.local.jobs import JobRecord, ended, job_moves, judged, time_left
 from flota.local.podplan import PodPlan, Workload, pod_plan, workloads
 from flota.local.rollout import PodView, bare, limits, rollout
 
@@ -201,3 +201,55 @@ def test_a_job_waits_before_it_tries_again_and_can_be_suspended() -> None:
     suspended = job(suspend=True)
     plan = pod_plan(suspended, "0")
     assert job_moves(suspended, JobRecord(suspended.hash), (PodView(plan, None),), 0.0, 0.0).stop == (plan,)
+
+
+def test_a_job_begins_is_over_in_time_and_forgets_the_time_it_was_suspended() -> None:
+    timed = job(activeDeadlineSeconds=10)
+    begun = judged(timed, JobRecord(timed.hash), (), 100.0)
+    assert (begun.started, begun.over, time_left(timed, begun, 104.0)) == (100.0, "", 6.0)
+    assert judged(timed, begun, (), 109.0) == begun
+    over = judged(timed, begun, (), 110.0)
+    assert (over.over, over.reason) == ("Failed", "DeadlineExceeded")
+    assert judged(timed, over, (), 111.0) is over
+    assert judged(job(activeDeadlineSeconds=10, suspend=True), begun, (), 120.0).started is None
+    assert time_left(job(), begun, 1e9) is None
+
+
+@pytest.mark.parametrize(("limit", "restarts", "over"), [(2, 1, ""), (2, 2, "Failed"), (0, 0, ""), (0, 1, "Failed"), (None, 6, "Failed")])
+def test_restarts_in_place_count_against_the_limit(limit: int | None, restarts: int, over: str) -> None:
+    given_limit = {} if limit is None else {"backoffLimit": limit}
+    never = job(**given_limit)
+    retried = msgspec.structs.replace(never, pod=msgspec.structs.replace(never.pod, restart_policy="OnFailure"))
+    for workload, expected in ((retried, over), (never, "")):
+        pod = PodView(pod_plan(workload, "0"), None, restarts=restarts)
+        assert judged(workload, JobRecord(workload.hash), (pod,), 1.0).over == expected
+
+
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
+    ({"command": []}, {}, {}, "ImageNotSupported"),
+    ({"restartPolicyRules": [{}]}, {}, {}, "NotSupported"),
+    ({"volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}, {}, {}, "NotSupported"),
+    ({"volumeMounts": [{"name": "v", "mountPath": "/x"}]}, {"volumes": [{"name": "v", "configMap": {"name": "c"}}]}, {}, "NotSupported"),
+    ({}, {"readinessGates": [{"conditionType": "x"}]}, {}, "NotSupported"),
+    ({}, {"schedulingGates": [{"name": "x"}]}, {}, "SchedulingGated"),
+    ({}, {}, {"managedBy": "example.com/queue"}, "ManagedByOther"),
+    ({}, {}, {"podFailurePolicy": {}}, "NotSupported"),
+    ({}, {}, {"successPolicy": {}}, "NotSupported"),
+    ({}, {}, {"backoffLimitPerIndex": 1}, "NotSupported"),
+    ({}, {}, {"maxFailedIndexes": 1}, "NotSupported"),
+    ({"volumeMounts": [{"name": "v", "mountPath": "/x"}]}, {"volumes": [{"name": "v", "emptyDir": {}}]}, {}, ""),
+    ({"volumeMounts": [{"name": "v", "mountPath": "/x"}]}, {"volumes": [{"name": "v"}]}, {}, ""),
+    ({"resources": {"limits": {"cpu": "1"}}}, {"tolerations": [{}]}, {"managedBy": "kubernetes.io/job-controller"}, ""),
+]
+
+
+@pytest.mark.parametrize(("of_container", "of_pod", "of_job", "reason"), REFUSED)
+def test_what_cannot_run_here_is_refused_with_a_reason(
+    of_container: dict[str, Any], of_pod: dict[str, Any], of_job: dict[str, Any], reason: str
+) -> None:
+    container = {"name": "c", "command": ["run"], **of_container}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container], **of_pod}}
+    made = msgspec.convert({"metadata": {"name": "j"}, "spec": {"template": template, **of_job}}, Job)
+    found, problems = workloads(Cluster("us", "us-east", jobs={("default", "j"): made}))
+    assert [each.reason for each in problems] == ([reason] if reason else [])
+    assert len(found) == (0 if reason else 1)

@@ -1,5 +1,6 @@
 """Pods found again: which of our processes make up which pod, from the notes in their records. Pure but for reading notes."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -20,6 +21,8 @@ class Found(Struct):
     ip: str
     hash: str
     plan: PodPlan | None = None
+    begun: float | None = None
+    """When it was started (Unix seconds), where its record says so."""
     living: dict[str, Process] = field(default_factory=dict)
     gone: dict[str, Exit] = field(default_factory=dict)
 
@@ -58,8 +61,13 @@ def _place(found: dict[PodKey, Found], record: Record) -> tuple[Found, str] | No
     if pod is None:
         # Without a record its own environment still says where it listens.
         ip = record.note.get("ip") or mark_of(record.pid, "POD_IP") or ""
-        pod = found[key] = Found(key, ip, record.digest, _plan(record))
+        pod = found[key] = Found(key, ip, record.digest, _plan(record), _begun(record))
     return pod, parts[4]
+
+
+def _begun(record: Record) -> float | None:
+    text = record.note.get("begun", "")
+    return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else None
 
 
 def _plan(record: Record) -> PodPlan | None:

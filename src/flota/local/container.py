@@ -16,12 +16,15 @@ from flota.fleet.problem import Problem
 from flota.local import logs
 from flota.local.backoff import CONTAINER, CRASH_LOOP
 from flota.local.environment import Environment, Sources, command, environment
+from flota.local.hooks import run_hook
 from flota.local.podplan import PodPlan
 from flota.local.probes import Target, Verdict, accepts, ask
 from flota.local.process import Exit, Process, ProcessSpec, Runner
 
 _FAST = (0.01, 0.5)
 """Seconds between looks at a container that is coming up: from, to."""
+LEAST_GRACE = 2.0
+"""Seconds a container gets after its preStop hook has used the whole grace period, as from the kubelet."""
 
 
 class Engine(Struct, frozen=True):
@@ -63,9 +66,14 @@ class ContainerLife:
         changed: Callable[[], None],
         *,
         init: bool = False,
+        note: Mapping[str, str] | None = None,
     ) -> None:
+        """`note`: what a later life is to find in the records of its processes, beside the plan and the address."""
         self.container = container
         self.condition = Condition()
+        self.started = asyncio.Event()
+        """Set once it has started (its postStart hook is done and its startup probe, if any, has succeeded) or need not any more."""
+        self._note = note or {}
         self._engine = engine
         self._plan = plan
         self._ip = ip
@@ -76,6 +84,8 @@ class ContainerLife:
         once = init and policy == "Always" and container.restart_policy is None
         self._policy = "OnFailure" if once else policy
         self._process: Process | None = None
+        self._told: Process | None = None
+        """The process whose preStop hook was carried out."""
         self._env: Mapping[str, str] = {}
         self._stopping = asyncio.Event()
         self._started_at = engine.clock.monotonic()
@@ -120,15 +130,30 @@ class ContainerLife:
             self._restarts += 1
         return Exit(None)
 
+    async def pre_stop(self, grace: float) -> float:
+        """Carry out its preStop hook, if it runs and has one; gives what is left of the grace period (seconds)."""
+        hooks = self.container.lifecycle
+        if hooks is None or hooks.pre_stop is None or self._process is None or self._process is self._told:
+            return grace
+        self._told = self._process
+        begun = self._engine.clock.monotonic()
+        # A hook that fails or takes too long does not keep a container alive.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await run_hook(hooks.pre_stop, self.target)
+        return max(grace - (self._engine.clock.monotonic() - begun), min(grace, LEAST_GRACE))
+
     async def stop(self, grace: float) -> None:
         """End it for good: the stop signal, then SIGKILL after `grace` seconds."""
-
         self._stopping.set()
-        process = self._process
-        if process is not None:
-            hooks = self.container.lifecycle
-            word = hooks.stop_signal if hooks is not None and hooks.stop_signal else "SIGTERM"
-            await process.stop(grace, signal.Signals[word] if word in signal.Signals.__members__ else signal.SIGTERM)
+        if self._process is not None:
+            await self._process.stop(grace, self._stop_signal)
+
+    @property
+    def _stop_signal(self) -> signal.Signals:
+        hooks = self.container.lifecycle
+        word = hooks.stop_signal if hooks is not None and hooks.stop_signal else "SIGTERM"
+        return signal.Signals[word] if word in signal.Signals.__members__ else signal.SIGTERM
 
     def let_go(self) -> None:
         """Flota ends, the container does not."""
@@ -175,7 +200,7 @@ class ContainerLife:
                 log=self.log,
                 digest=plan.hash,
                 keep_exit=keep,
-                note={"plan": json.encode(plan).decode(), "ip": self._ip},
+                note={"plan": json.encode(plan).decode(), "ip": self._ip, **self._note},
             )
         )
 
@@ -199,14 +224,25 @@ class ContainerLife:
                 await self._stopping.wait()
 
     async def _watch(self, process: Process) -> None:
-        """Startup probe first, then readiness and liveness side by side (core/v1 Container)."""
-        startup = self.container.startup_probe
-        if startup is not None and not self._adopted and not await self._until_verdict(startup):
-            await self._kill_unwell(process, "startup")
+        """The postStart hook first, then the startup probe, then readiness and liveness side by side (core/v1 Container)."""
+        if not self._adopted and not await self._comes_up(process):
             return
+        self.started.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._readiness(process), name=f"readiness of {self.name}")
             group.create_task(self._liveness(process), name=f"liveness of {self.name}")
+
+    async def _comes_up(self, process: Process) -> bool:
+        hooks, startup = self.container.lifecycle, self.container.startup_probe
+        if hooks is not None and hooks.post_start is not None:
+            fault = await run_hook(hooks.post_start, self.target)
+            if fault is not None:
+                await self._kill_unwell(process, f"postStart hook failed: {fault}", None)
+                return False
+        if startup is not None and not await self._until_verdict(startup):
+            await self._kill_unwell(process, f"startup probe failed: {self._unwell}", startup)
+            return False
+        return True
 
     async def _readiness(self, process: Process) -> None:
         probe = self.container.readiness_probe
@@ -243,7 +279,7 @@ class ContainerLife:
     async def _liveness(self, process: Process) -> None:
         probe = self.container.liveness_probe
         if probe is not None and not await self._until_failure(probe):
-            await self._kill_unwell(process, "liveness")
+            await self._kill_unwell(process, f"liveness probe failed: {self._unwell}", probe)
 
     async def _until_verdict(self, probe: Probe) -> bool:
         """Ask until it is decided: True when it has come up."""
@@ -267,12 +303,12 @@ class ContainerLife:
             self._unwell = fault or ""
         return False
 
-    async def _kill_unwell(self, process: Process, kind: str) -> None:
-        self._unwell = f"{kind} probe failed: {self._unwell}"
-        self._set(Condition("Running", process.pid, False, self._restarts, "Unhealthy", self._unwell))
-        probe = self.container.startup_probe if kind == "startup" else self.container.liveness_probe
+    async def _kill_unwell(self, process: Process, why: str, probe: Probe | None) -> None:
+        self._unwell = why
+        self._set(Condition("Running", process.pid, False, self._restarts, "Unhealthy", why))
         own = probe.termination_grace_period_seconds if probe is not None else None
-        await process.stop(float(own or self._plan.spec.termination_grace_period_seconds))
+        left = await self.pre_stop(float(own or self._plan.spec.termination_grace_period_seconds))
+        await process.stop(left, self._stop_signal)
 
     def _set_ready(self, process: Process, *, ready: bool, why: str = "") -> None:
         reason = "" if ready else "NotReady"

@@ -44,7 +44,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 def environment(container: Container, plan: PodPlan, ip: str, sources: Sources, base: Mapping[str, str]) -> Environment:
     """What a container gets: `base` (of Flota itself), the pod's own facts, `envFrom`, `env`; the later wins."""
-    facts = {"POD_IP": ip, "POD_NAME": plan.name, "POD_NAMESPACE": plan.namespace, "HOSTNAME": plan.name}
+    facts = {"POD_IP": ip, "POD_NAME": plan.name, "POD_NAMESPACE": plan.namespace, "HOSTNAME": plan.spec.hostname or plan.name}
     if plan.index is not None:
         facts["JOB_COMPLETION_INDEX"] = str(plan.index)
     missing: list[str] = []
@@ -98,6 +98,7 @@ def _field(path: str, plan: PodPlan, ip: str, missing: list[str]) -> str | None:
         "status.podIP": ip,
         "status.podIPs": ip,
         "status.hostIP": "127.0.0.1",
+        "status.hostIPs": "127.0.0.1",
         "spec.nodeName": plan.cluster,
         "spec.serviceAccountName": plan.spec.service_account_name or "default",
     }

@@ -27,6 +27,8 @@ class JobRecord(Struct, frozen=True):
     over: str = ""
     """Empty while it runs; Complete or Failed."""
     reason: str = ""
+    started: float | None = None
+    """When it began to run (Unix seconds); None before, and while it is suspended."""
     counted: tuple[str, ...] = ()
     """The last pods whose end is in the numbers: a kill between keeping this and forgetting the pod counts nothing twice."""
 
@@ -44,6 +46,32 @@ def job_moves(workload: Workload, record: JobRecord, pods: tuple[PodView, ...], 
     return Moves(_new(workload, spec, record, active, missing), tuple(stale))
 
 
+def judged(workload: Workload, record: JobRecord, pods: tuple[PodView, ...], wall: float) -> JobRecord:
+    """The record as of now (`wall`, Unix seconds): the Job begins, or is over as it took too long or restarted too often.
+
+    With restartPolicy OnFailure each restart of a container counts as a retry (batch/v1 backoffLimit).
+    """
+    spec = _spec(workload)
+    if record.over:
+        return record
+    if spec.suspend:
+        return structs.replace(record, started=None)
+    record = structs.replace(record, started=wall if record.started is None else record.started)
+    left = time_left(workload, record, wall)
+    if left is not None and left <= 0:
+        return structs.replace(record, over="Failed", reason="DeadlineExceeded")
+    restarts = sum(pod.restarts for pod in pods if pod.plan.hash == workload.hash)
+    if workload.pod.restart_policy == "OnFailure" and restarts >= max(1, _limit(spec)):
+        return structs.replace(record, over="Failed", reason="BackoffLimitExceeded")
+    return record
+
+
+def time_left(workload: Workload, record: JobRecord, wall: float) -> float | None:
+    """Seconds until the Job has run for its activeDeadlineSeconds; None without an end in sight."""
+    limit = _spec(workload).active_deadline_seconds
+    return None if limit is None or record.started is None or record.over else record.started + limit - wall
+
+
 def ended(workload: Workload, record: JobRecord, plan: PodPlan, *, succeeded: bool, active: int) -> JobRecord:
     """The record after a pod's end; `active` pods are still running."""
     spec = _spec(workload)
@@ -55,12 +83,15 @@ def ended(workload: Workload, record: JobRecord, plan: PodPlan, *, succeeded: bo
         record = structs.replace(record, succeeded=record.succeeded + 1, indexes=indexes)
     else:
         record = structs.replace(record, failed=record.failed + 1)
-    limit = BACKOFF_LIMIT if spec.backoff_limit is None else spec.backoff_limit
-    if record.failed > limit:
+    if record.failed > _limit(spec):
         return structs.replace(record, over="Failed", reason="BackoffLimitExceeded")
     if _complete(spec, record, active):
         return structs.replace(record, over="Complete")
     return record
+
+
+def _limit(spec: JobSpec) -> int:
+    return BACKOFF_LIMIT if spec.backoff_limit is None else spec.backoff_limit
 
 
 def _spec(workload: Workload) -> JobSpec:

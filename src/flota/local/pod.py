@@ -4,22 +4,27 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 
-from flota.fleet.pods import Container, LifecycleHandler
-from flota.local.container import Condition, ContainerLife, Engine
+from flota.fleet.pods import Container
+from flota.local.container import LEAST_GRACE, Condition, ContainerLife, Engine
 from flota.local.environment import Sources
 from flota.local.podplan import PodPlan
 from flota.local.podstate import Phase, PodState
-from flota.local.probes import http_get, run_command
 from flota.local.process import Exit, Process
-
-_LEAST_GRACE = 2.0
-"""What a container gets after its preStop hook has used the whole grace period, as from the kubelet."""
 
 
 class PodLife:
     """One pod from its start, or its adoption, to its end. It is never restarted as a whole: a new one is made."""
 
-    def __init__(self, engine: Engine, plan: PodPlan, ip: str, sources: Callable[[], Sources], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        plan: PodPlan,
+        ip: str,
+        sources: Callable[[], Sources],
+        changed: Callable[[], None],
+        begun: float | None = None,
+    ) -> None:
+        """`begun`: when an adopted pod was started (Unix seconds); None = it starts now."""
         self.plan = plan
         self.ip = ip
         self.terminating = False
@@ -30,9 +35,14 @@ class PodLife:
         self._changed = changed
         self._stop = asyncio.Event()
         self._left = asyncio.Event()
+        self._begun = engine.clock.now().timestamp() if begun is None else begun
+        self._overdue = False
+        self.over = False
+        """Whether all of it has ended."""
+        note = {"begun": repr(self._begun)}
 
         def life(container: Container, *, init: bool = False) -> ContainerLife:
-            return ContainerLife(engine, plan, container, ip, sources, self._noticed, init=init)
+            return ContainerLife(engine, plan, container, ip, sources, self._noticed, init=init, note=note)
 
         self._init = tuple(life(container, init=True) for container in plan.spec.init_containers)
         self._mains = tuple(life(container) for container in plan.spec.containers)
@@ -41,12 +51,16 @@ class PodLife:
     def containers(self) -> tuple[ContainerLife, ...]:
         return (*self._init, *self._mains)
 
+    @property
+    def restarts(self) -> int:
+        """How often its containers were started again."""
+        return sum(c.restarts for c in self._conditions())
+
     def stop(self) -> None:
         """Let it end in good order: told first, then drained, then SIGTERM."""
         if not self.terminating:
             self.terminating = True
-            self._stop.set()
-            self._changed()
+            self._halt()
 
     def traffic_left(self) -> None:
         """Nobody sends to it any more, so it need not wait out its drain time."""
@@ -55,6 +69,9 @@ class PodLife:
     def state(self, previous: PodState | None = None) -> PodState:
         """How it is; the very same object as `previous` when nothing has changed."""
         worst = next((c for c in self._conditions() if c.reason not in ("", "Completed")), Condition())
+        if self._overdue:
+            limit = self.plan.spec.active_deadline_seconds
+            worst = Condition(reason="DeadlineExceeded", message=f"it ran for its activeDeadlineSeconds ({limit} s) and was ended")
         found = PodState(
             self.plan.cluster,
             self.plan.namespace,
@@ -66,7 +83,7 @@ class PodLife:
             self.ready_since is not None,
             worst.reason,
             worst.message,
-            sum(c.restarts for c in self._conditions()),
+            self.restarts,
             tuple(c.pid for c in self._conditions() if c.pid is not None),
             self.terminating,
             tuple(port for life in self._mains for port in life.container.ports),
@@ -78,21 +95,24 @@ class PodLife:
         try:
             async with asyncio.TaskGroup() as group:
                 stopper = group.create_task(self._stopper(), name=f"stop of {self.plan.name}")
+                deadline = group.create_task(self._deadline(), name=f"deadline of {self.plan.name}")
                 sidecars, begun = await self._initialise(group, living)
                 mains = [
                     group.create_task(self._main(life, living, gone), name=life.name)
                     for life in self._mains
-                    if (begun and not self.terminating) or life.container.name in living
+                    if (begun and not self._stop.is_set()) or life.container.name in living
                 ]
                 ends = [await task for task in mains]
-                for life in sidecars:
-                    await life.stop(float(self.plan.spec.termination_grace_period_seconds))
+                deadline.cancel()
+                for life in reversed(sidecars):
+                    await self._end(life, float(self.plan.spec.termination_grace_period_seconds))
                 stopper.cancel()
         finally:
             for life in self.containers:
                 life.let_go()
-        succeeded = len(ends) == len(self._mains) and all(end.code == 0 for end in ends)
+        succeeded = not self._overdue and len(ends) == len(self._mains) and all(end.code == 0 for end in ends)
         self.phase = "Succeeded" if succeeded else "Failed"
+        self.over = True
         self.ready_since = None
         self._changed()
         return succeeded
@@ -108,8 +128,10 @@ class PodLife:
             name = life.container.name
             if life.container.restart_policy == "Always":
                 sidecars.append(life)
-                group.create_task(life.run(living.get(name)), name=life.name)
-            elif not self.terminating and (not started or name in living):
+                if name in living or not self._stop.is_set():
+                    group.create_task(life.run(living.get(name)), name=life.name)
+                    await life.started.wait()
+            elif not self._stop.is_set() and (not started or name in living):
                 end = await life.run(living.get(name))
                 if end.code != 0:
                     return sidecars, False
@@ -122,22 +144,44 @@ class PodLife:
         self.phase = "Running"
         return await life.run(living.get(life.container.name))
 
+    async def _deadline(self) -> None:
+        """End it when it has been active for too long (PodSpec activeDeadlineSeconds)."""
+        limit = self.plan.spec.active_deadline_seconds
+        if limit is None:
+            return
+        await asyncio.sleep(max(0.0, self._begun + limit - self._engine.clock.now().timestamp()))
+        self._overdue = True
+        self.phase = "Failed"
+        self.ready_since = None
+        self._halt()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        for life in self._init:
+            life.started.set()  # nobody waits for a start any more
+        self._changed()
+
     async def _stopper(self) -> None:
-        """Once told: drain and preStop side by side, then the signal. The drain is ours and costs no grace."""
+        """Once told: first the containers that do the work, side by side, then the sidecars, last one first."""
         await self._stop.wait()
-        clock = self._engine.clock
         grace = float(self.plan.spec.termination_grace_period_seconds)
+        clock = self._engine.clock
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._drain(), name=f"drain of {self.plan.name}")
+            drained = group.create_task(self._drain(), name=f"drain of {self.plan.name}")
+            for life in self._mains:
+                group.create_task(self._end(life, grace, drained), name=f"stop of {life.name}")
+            await drained
             begun = clock.monotonic()
-            hooks = [group.create_task(self._pre_stop(life, grace), name=f"preStop of {life.name}") for life in self._mains]
-            for hook in hooks:
-                await hook
-            used = clock.monotonic() - begun if any(life.container.lifecycle for life in self._mains) else 0.0
-        left = max(grace - used, min(grace, _LEAST_GRACE))
-        async with asyncio.TaskGroup() as group:
-            for life in (*self._mains, *self._init):
-                group.create_task(life.stop(left), name=f"stop of {life.name}")
+        for life in reversed(self._init):
+            await self._end(life, max(grace - (clock.monotonic() - begun), min(grace, LEAST_GRACE)))
+
+    @staticmethod
+    async def _end(life: ContainerLife, grace: float, drained: asyncio.Task[None] | None = None) -> None:
+        """Its preStop hook, then the signal, which waits for the drain: that is ours and costs no grace."""
+        left = await life.pre_stop(grace)
+        if drained is not None:
+            await drained
+        await life.stop(left)
 
     async def _drain(self) -> None:
         if self.ready_since is not None:
@@ -145,30 +189,13 @@ class PodLife:
                 async with asyncio.timeout(self._engine.drain_s):
                     await self._left.wait()
 
-    async def _pre_stop(self, life: ContainerLife, grace: float) -> None:
-        lifecycle = life.container.lifecycle
-        if lifecycle is None or lifecycle.pre_stop is None or life.condition.status != "Running":
-            return
-        # A hook that fails or takes too long does not keep a pod alive.
-        with contextlib.suppress(TimeoutError, OSError, ValueError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(grace):
-                await self._hook(life, lifecycle.pre_stop)
-
-    async def _hook(self, life: ContainerLife, handler: LifecycleHandler) -> None:
-        if handler.exec is not None:
-            await run_command(handler.exec, life.target)
-        elif handler.http_get is not None:
-            await http_get(handler.http_get, life.target)
-        elif handler.sleep is not None:
-            await asyncio.sleep(handler.sleep.seconds)
-
     def _conditions(self) -> list[Condition]:
         return [life.condition for life in self.containers]
 
     def _noticed(self) -> None:
         """A container has changed: the pod is ready when all that serve are (init containers only while they run aside)."""
         serving = [life for life in self.containers if life in self._mains or life.container.restart_policy == "Always"]
-        ready = all(life.condition.ready for life in serving)
+        ready = not self._overdue and all(life.condition.ready for life in serving)
         if ready != (self.ready_since is not None):
             self.ready_since = self._engine.clock.monotonic() if ready else None
         self._changed()

@@ -9,6 +9,7 @@ from msgspec import Struct
 from flota.fleet.fleet import Cluster
 from flota.fleet.pods import Deployment, DeploymentSpec, Job, JobSpec, Pod, PodSpec
 from flota.fleet.problem import Problem
+from flota.local.unsupported import refusal
 
 WorkloadKind = Literal["Deployment", "Job", "Pod"]
 
@@ -60,7 +61,7 @@ class PodPlan(Struct, frozen=True):
 def workloads(cluster: Cluster) -> tuple[tuple[Workload, ...], tuple[Problem, ...]]:
     """All workloads of a cluster that can run here, and what is wrong with the others.
 
-    A container without a command would need its image, and Flota runs no images: reason ImageNotSupported.
+    The reasons are those of `unsupported`, such as ImageNotSupported: a container without a command would need its image.
     """
     found: list[Workload] = []
     problems: list[Problem] = []
@@ -130,11 +131,5 @@ def template_hash(spec: PodSpec, labels: dict[str, str], annotations: dict[str, 
 
 
 def _unsupported(workload: Workload) -> Problem | None:
-    for container in (*workload.pod.init_containers, *workload.pod.containers):
-        if not container.command:
-            message = (
-                f"container {container.name}: Flota runs no images, only commands of this machine: give the container"
-                " a `command` (and `args`), or describe what serves it with an EndpointSlice"
-            )
-            return Problem(workload.cluster, workload.kind, workload.namespace, workload.name, "ImageNotSupported", message)
-    return None
+    found = refusal(workload.pod, workload.job)
+    return None if found is None else Problem(workload.cluster, workload.kind, workload.namespace, workload.name, *found)

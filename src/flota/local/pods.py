@@ -15,7 +15,7 @@ from flota.local.addresses import Addresses
 from flota.local.adoption import Found, PodKey, explain, found_pods
 from flota.local.container import Engine
 from flota.local.environment import Sources
-from flota.local.jobs import RETRY, JobRecord, ended, job_moves
+from flota.local.jobs import RETRY, JobRecord, ended, job_moves, judged, time_left
 from flota.local.pod import PodLife
 from flota.local.podplan import PodPlan, Workload, workloads
 from flota.local.podstate import PodState
@@ -116,7 +116,7 @@ class Pods:
         now = self._engine.clock.monotonic()
         views: dict[WorkloadKey, list[PodView]] = {}
         for life in self._lives.values():
-            views.setdefault(life.plan.owner, []).append(PodView(life.plan, life.ready_since, life.terminating))
+            views.setdefault(life.plan.owner, []).append(PodView(life.plan, life.ready_since, life.terminating, life.restarts))
         for key in views.keys() - self._wanted.keys():
             for view in views[key]:
                 self._stop(view.plan.key)
@@ -139,11 +139,21 @@ class Pods:
             return rollout(workload, pods, now)
         if workload.kind == "Pod":
             return bare(workload, pods)
+        return self._job_moves(workload, pods, now)
+
+    def _job_moves(self, workload: Workload, pods: tuple[PodView, ...], now: float) -> Moves:
         key = "/".join(workload.key)
-        record = self._jobs.get(key)
-        if record is None or record.hash != workload.hash:
-            record = self._jobs[key] = JobRecord(workload.hash)
-        return job_moves(workload, record, pods, now, self._retry_at.get(key, 0.0))
+        held = self._jobs.get(key)
+        wall = self._engine.clock.now().timestamp()
+        record = judged(workload, held if held is not None and held.hash == workload.hash else JobRecord(workload.hash), pods, wall)
+        if record != held:
+            self._jobs[key] = record
+            self._job_problem = self._state.save(_JOBS, self._jobs)
+        moves = job_moves(workload, record, pods, now, self._retry_at.get(key, 0.0))
+        left = time_left(workload, record, wall)
+        if left is None:
+            return moves
+        return structs.replace(moves, again=min(now + left, now + left if moves.again is None else moves.again))
 
     def _apply(self, group: asyncio.TaskGroup, moves: Moves, now: float) -> float | None:
         again = moves.again
@@ -173,10 +183,10 @@ class Pods:
     def _adopt(self, group: asyncio.TaskGroup, found: Found, plan: PodPlan) -> None:
         """A pod of an earlier life. One that has wholly ended is only taken up where its end still means something."""
         self._found.pop(found.key, None)
-        final = plan.spec.restart_policy != "Always"
+        final = plan.spec.restart_policy != "Always" or plan.spec.active_deadline_seconds is not None
         if found.living or final:
             self._addresses.adopt(_owner(plan), found.ip)
-            self._begin(group, plan, found.ip, found.living, found.gone)
+            self._begin(group, plan, found.ip, found.living, found.gone, found.begun)
         else:
             self._forget(plan)
 
@@ -198,9 +208,17 @@ class Pods:
         self._strangers.discard(process.name)
         self._wake.set()
 
-    def _begin(self, group: asyncio.TaskGroup, plan: PodPlan, ip: str, living: Mapping[str, Process], gone: Mapping[str, Exit]) -> None:
+    def _begin(
+        self,
+        group: asyncio.TaskGroup,
+        plan: PodPlan,
+        ip: str,
+        living: Mapping[str, Process],
+        gone: Mapping[str, Exit],
+        begun: float | None = None,
+    ) -> None:
         empty = Sources({}, {})
-        life = PodLife(self._engine, plan, ip, lambda: self._sources.get(plan.cluster, empty), self._wake.set)
+        life = PodLife(self._engine, plan, ip, lambda: self._sources.get(plan.cluster, empty), self._wake.set, begun)
         self._lives[plan.key] = life
         group.create_task(self._live(life, living, gone), name=f"pod {plan.cluster}/{plan.namespace}/{plan.name}")
 
@@ -218,7 +236,7 @@ class Pods:
 
     def _stop(self, key: PodKey) -> None:
         life = self._lives[key]
-        if life.phase in ("Succeeded", "Failed"):
+        if life.over:
             self._drop(life)
             self._wake.set()
         else:
@@ -273,7 +291,9 @@ class Pods:
         for key, workload in (self._wanted or {}).items():
             record = self._jobs.get("/".join(key))
             if record is not None and record.over == "Failed":
-                message = f"the Job failed: {record.failed} of its pods failed; change its template to run it again"
+                late = record.reason == "DeadlineExceeded"
+                why = "it took longer than activeDeadlineSeconds" if late else f"{record.failed} of its pods failed"
+                message = f"the Job failed: {why}; change its template to run it again"
                 bad.append(Problem(key[0], "Job", workload.namespace, workload.name, record.reason, message))
         return bad
 

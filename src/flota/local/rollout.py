@@ -15,6 +15,8 @@ class PodView(Struct, frozen=True):
     ready_since: float | None
     """Monotonic seconds since when it has been ready without a break; None when it is not ready."""
     terminating: bool = False
+    restarts: int = 0
+    """Of all its containers."""
 
 
 class Moves(Struct, frozen=True):

@@ -1,14 +1,18 @@
 """`flota explain KIND/NAME`: what was decided about an object and why."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 
+from flota.fleet.fleet import Cluster
+from flota.fleet.meta import Key
+from flota.fleet.pods import Deployment, Job, Pod
 from flota.plan import GatewayStatus, ListenerSetStatus, ObjectRef, RouteStatus
 from flota.report.conditions import effective
 from flota.report.delivery import Delivery, gateway_delivery, route_delivery
 from flota.report.failed import Failed
 from flota.report.named import Asked, refs_of
+from flota.report.podfields import without_effect
 from flota.report.problems import ProblemRow, problem_rows
 from flota.report.services import EndpointRow, service_rows
 from flota.report.shape import API_VERSION, ApiVersion, Row
@@ -96,9 +100,17 @@ def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> Obj
     )
 
 
+_MAKERS: Mapping[str, Callable[[Cluster], Mapping[Key, Deployment | Job | Pod]]] = {
+    "Deployment": lambda cluster: cluster.deployments,
+    "Job": lambda cluster: cluster.jobs,
+    "Pod": lambda cluster: cluster.pods,
+}
+"""Kinds that pods come from, and where they are."""
+
+
 def _pods(view: View, ref: ObjectRef) -> Iterator[str]:
     """How the pods of a workload are."""
-    if ref.kind not in ("Deployment", "Job", "Pod"):
+    if ref.kind not in _MAKERS:
         return
     here = [pod for pod in view.pods if (pod.cluster, pod.namespace) == (ref.cluster, ref.namespace)]
     mine = [pod for pod in here if pod.owner == f"{ref.kind}/{ref.name}"]
@@ -108,6 +120,10 @@ def _pods(view: View, ref: ObjectRef) -> Iterator[str]:
         state = "ready" if pod.ready else "stopping" if pod.terminating else f"not ready ({pod.phase})"
         where = f" at {pod.address}" if pod.address else ""
         yield f"Pod {pod.name}{where} is {state}{f': {pod.reason}' if pod.reason else ''}."
+    found = _MAKERS[ref.kind](view.fleet.clusters[ref.cluster]).get((ref.namespace, ref.name))
+    idle = without_effect(found) if found is not None else ()
+    if idle:
+        yield f"These fields have no effect on a process of this machine: {', '.join(idle)}."
 
 
 def _delivery(view: View, ref: ObjectRef) -> Delivery | None:

@@ -12,7 +12,7 @@ from flota.sources.admission.services import port_or_name
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")
 _FIELD = re.compile(
-    r"(metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['[^']+'\])"
+    r"(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])"
     r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))\Z"
 )
 _PERCENT = re.compile(r"[0-9]+%\Z")
@@ -37,6 +37,8 @@ def deployment(given: Deployment) -> Faults:
     if spec.template.spec.restart_policy != "Always":
         said = f"{spec.template.spec.restart_policy} is not allowed; must be Always in a Deployment"
         yield fault((*template, "spec", "restartPolicy"), "NotSupported", said)
+    if spec.template.spec.active_deadline_seconds is not None:
+        yield fault((*template, "spec", "activeDeadlineSeconds"), "Forbidden", "is for pods that end; remove it in a Deployment")
     yield from _strategy(given)
     if spec.progress_deadline_seconds <= spec.min_ready_seconds:
         yield fault(("spec", "progressDeadlineSeconds"), "Invalid", "must be more than minReadySeconds")
