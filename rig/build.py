@@ -42,6 +42,14 @@ API_SERVER = Program("kube-apiserver", MODULES / "kubernetes", "k8s.io/kubernete
 CONTROLLERS = Program("kube-controller-manager", MODULES / "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", 1, _KUBERNETES)
 
 
+COREDNS = Program("coredns", MODULES / "coredns", ".", 1)
+ECHO = Program("echo-basic", MODULES / "echo", "sigs.k8s.io/gateway-api/conformance/echo-basic", 0.2)
+
+
+CONTROL_PLANE = (ETCD, API_SERVER, CONTROLLERS)
+POD_PROGRAMS = (COREDNS, ECHO)
+
+
 def cache_folder() -> Path:
     """Where built programs are kept; shared by every checkout of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flota" / "rig"

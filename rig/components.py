@@ -27,6 +27,8 @@ class ClusterPlan(NamedTuple):
     controllers_port: int
     etcd: str
     """URL."""
+    address: str = ""
+    """Where pods reach the API server; empty where there are no pods, and then it listens on 127.0.0.1 only."""
 
     @property
     def server(self) -> str:
@@ -40,6 +42,16 @@ class ClusterPlan(NamedTuple):
     @property
     def pods(self) -> str:
         return f"10.{160 + self.number}.0.0/16"
+
+    @property
+    def balanced(self) -> str:
+        """The first three numbers of the addresses that Services of type LoadBalancer get."""
+        return f"127.88.{self.number}"
+
+    @property
+    def resolver(self) -> str:
+        """The address of the cluster's DNS."""
+        return f"10.{96 + self.number}.0.10"
 
     def file(self, name: str) -> str:
         return str(self.folder / name)
@@ -69,7 +81,7 @@ def api_server(plan: ClusterPlan, authorization: str, feature_gates: str = "") -
     return (
         f"--etcd-servers={plan.etcd}",
         f"--etcd-prefix=/{plan.name}",
-        "--bind-address=127.0.0.1",
+        *_where(plan),
         f"--secure-port={plan.port}",
         f"--tls-cert-file={plan.file('server.crt')}",
         f"--tls-private-key-file={plan.file('server.key')}",
@@ -86,11 +98,16 @@ def api_server(plan: ClusterPlan, authorization: str, feature_gates: str = "") -
         "--allow-privileged=true",
         # Nobody would take the taint away again: there is no node life cycle controller.
         "--disable-admission-plugins=TaintNodesByCondition",
-        # The address of this server is 127.0.0.1, which an EndpointSlice may not hold.
-        "--endpoint-reconciler-type=none",
         "--profiling=false",
         *gates,
     )
+
+
+def _where(plan: ClusterPlan) -> tuple[str, ...]:
+    if plan.address:
+        return "--bind-address=0.0.0.0", f"--advertise-address={plan.address}", "--endpoint-reconciler-type=master-count"
+    # An EndpointSlice may not hold 127.0.0.1, so the Service `kubernetes` stays without endpoints.
+    return "--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"
 
 
 def controller_manager(plan: ClusterPlan) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rig.build import API_SERVER, CONTROLLERS, ETCD, UnavailableError, place
+from rig.build import CONTROL_PLANE, UnavailableError, place
 
 _ROOT = Path(__file__).parents[1]
 
@@ -25,7 +25,7 @@ class Rig(NamedTuple):
 
 def missing() -> str | None:
     """Why no rig can run here now without building first; None when one can. For tests that must not take minutes."""
-    absent = [program.name for program in (ETCD, API_SERVER, CONTROLLERS) if not place(program).exists()]
+    absent = [program.name for program in CONTROL_PLANE if not place(program).exists()]
     return f"not built yet: {', '.join(absent)} (`make rig` builds them, about 5 minutes once)" if absent else None
 
 

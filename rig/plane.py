@@ -1,9 +1,12 @@
 """Control planes that run: one etcd, and for each cluster an API server and a controller manager."""
 
 import asyncio
+import contextlib
 import datetime as dt
+import hashlib
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +15,12 @@ import aiohttp
 from msgspec import Struct
 
 from flota.fleet.problem import Problem
+from flota.local.kernel import marked
 from flota.local.logs import tail
-from flota.local.process import Process, ProcessSpec, Runner
+from flota.local.process import MARK, Process, ProcessSpec, Runner
 from rig import components, crds
 from rig.api import Api, Object, RefusedError
-from rig.build import API_SERVER, CONTROLLERS, ETCD, Say, UnavailableError, built
+from rig.build import CONTROL_PLANE, Say, UnavailableError, built
 from rig.certs import Authority, token_keys, write
 from rig.components import ClusterPlan
 from rig.kubeconfig import Access, document
@@ -32,8 +36,11 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """Everything is kept here: certificates, logs, etcd's data. It is emptied at the start."""
     clusters: tuple[str, ...] = ("rig",)
     authorization: str = "RBAC"
-    crds: bool = True
     feature_gates: str = ""
+    ports: tuple[int, ...] = ()
+    """Of the API servers; free ones where none are given."""
+    address: str = ""
+    """Where pods reach the API servers; empty without pods."""
 
 
 class Plane:
@@ -44,24 +51,22 @@ class Plane:
         self.kubeconfig = wanted.folder / "kubeconfig"
         self.plans: tuple[ClusterPlan, ...] = ()
         self._say = say
-        self._runner = Runner(wanted.folder / "processes", f"rig-{abs(hash(str(wanted.folder.resolve()))):x}")
+        self.runner = Runner(wanted.folder / "processes", identity(wanted.folder))
         self._running: list[Process] = []
 
-    async def start(self) -> None:
+    async def start(self, definitions: list[Object]) -> None:
         """Returns when every cluster is ready with its resource definitions. Raises UnavailableError."""
-        loop = asyncio.get_running_loop()
-        programs = [await loop.run_in_executor(None, built, program, self._say) for program in (ETCD, API_SERVER, CONTROLLERS)]
-        found = await loop.run_in_executor(None, crds.documents) if self.wanted.crds else []
-        folder = self.wanted.folder
-        self._clear()
-        client, peer, *ports = free_ports(2 + 2 * len(self.wanted.clusters))
+        programs = [built(program, self._say) for program in CONTROL_PLANE]
+        folder, count = self.wanted.folder, len(self.wanted.clusters)
+        client, peer, *ports = free_ports(2 + 2 * count)
+        url, address = f"http://127.0.0.1:{client}", self.wanted.address
         self.plans = tuple(
-            ClusterPlan(name, number, folder / name, ports[2 * number], ports[2 * number + 1], f"http://127.0.0.1:{client}")
-            for number, name in enumerate(self.wanted.clusters)
+            ClusterPlan(name, number, folder / name, port, ports[count + number], url, address)
+            for number, (name, port) in enumerate(zip(self.wanted.clusters, self.wanted.ports or ports[:count], strict=False))
         )
         self.run("etcd", programs[0], components.etcd(folder / "etcd", client, peer))
         accesses = [_credentials(plan) for plan in self.plans]
-        await asyncio.gather(*(self._cluster(plan, programs[1], programs[2], found) for plan in self.plans))
+        await asyncio.gather(*(self._cluster(plan, programs[1], programs[2], definitions) for plan in self.plans))
         self.kubeconfig.touch(mode=0o600)
         self.kubeconfig.write_text(document(accesses))
 
@@ -71,7 +76,7 @@ class Plane:
         guard = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
         log = self.wanted.folder / f"{name}.log"
         argv = (*guard, str(program), *arguments)
-        started = self._runner.start(ProcessSpec(name=name, argv=argv, env=dict(os.environ), cwd=self.wanted.folder, log=log, digest="rig"))
+        started = self.runner.start(ProcessSpec(name=name, argv=argv, env=dict(os.environ), cwd=self.wanted.folder, log=log, digest="rig"))
         if isinstance(started, Problem):
             raise UnavailableError(started.message)
         self._running.append(started)
@@ -89,7 +94,7 @@ class Plane:
         """Kill everything: nothing here is kept, so nothing needs a graceful end."""
         for process in reversed(self._running):
             await process.stop(0)
-            self._runner.forget(process.name)
+            self.runner.forget(process.name)
         self._running.clear()
 
     def api(self, plan: ClusterPlan) -> Api:
@@ -126,16 +131,22 @@ class Plane:
         said = "\n".join(tail(self.wanted.folder / f"{process.name}.log")[-12:])
         return f"{process.name} {process.exit.words if process.exit else 'runs'}:\n{said}"
 
-    def _clear(self) -> None:
-        """End what an earlier rig in this folder left running, then empty the folder."""
-        folder = self.wanted.folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for process in self._runner.adopt()[0].values():
-            process.send_group(9)  # type: ignore[arg-type]
-            process.close()
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        (folder / "processes").mkdir(mode=0o700)
+
+def identity(folder: Path) -> str:
+    """The mark of the processes of the rig in a folder."""
+    return f"rig-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
+
+
+def clear(folder: Path) -> None:
+    """End what an earlier rig in this folder left running, then empty the folder."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for what, _ in list(marked(MARK, f"{identity(folder)}/")):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(what.pid, signal.SIGKILL)
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for name in ("processes", "logs", "scratch"):
+        (folder / name).mkdir(mode=0o700)
 
 
 def free_ports(count: int) -> list[int]:
@@ -154,8 +165,9 @@ def _credentials(plan: ClusterPlan) -> Access:
     (plan.folder / "ca.crt").write_bytes(authority.certificate)
     first = plan.services.replace(".0.0/16", ".0.1")
     inside = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
-    write(plan.folder, "server", authority.server("kube-apiserver", "127.0.0.1", first, "localhost", *inside))
-    write(plan.folder, "node", authority.server("node", "127.0.0.1"))
+    addresses = ("127.0.0.1", first, *([plan.address] if plan.address else []))
+    write(plan.folder, "server", authority.server("kube-apiserver", "localhost", *addresses, *inside))
+    write(plan.folder, "node", authority.server("node", *addresses))
     write(plan.folder, "kubelet-client", authority.client("kube-apiserver-kubelet-client"))
     write(plan.folder, "tokens", token_keys())
     admin = authority.client("admin", "system:masters")
