@@ -29,13 +29,16 @@ nightly: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
-# Real Kubernetes API servers on this machine, until Ctrl-C: `make cluster CLUSTERS=us,eu`.
+# Real Kubernetes clusters on this machine, until Ctrl-C: `make cluster CLUSTERS=us,eu`; with nodes that run pods: `NODES=1` (root).
 CLUSTERS ?= rig
+NODES ?= 0
 cluster: $(READY)
-	@$(BIN)/python -m rig up --clusters $(CLUSTERS)
+	@$(BIN)/python -m rig up --clusters $(CLUSTERS) --nodes $(NODES)
 
-# Builds what `make cluster` runs, once per version.
+# Builds what `make cluster` runs, once per version, and brings the network tools that nodes need.
 rig: $(READY)
+	@command -v nft >/dev/null && command -v ip >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq nftables iproute2 >/dev/null; } || echo "no nft or ip: clusters run, nodes do not"
 	@$(BIN)/python -m rig build
 
 # The environment is rebuilt only when what it is made from changes.

@@ -1,5 +1,6 @@
 """A rig for the time of a test."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -8,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rig.build import CONTROL_PLANE, UnavailableError, place
+from rig import space
+from rig.api import Api
+from rig.build import CONTROL_PLANE, POD_PROGRAMS, UnavailableError, place
 
 _ROOT = Path(__file__).parents[1]
 
@@ -20,24 +23,40 @@ class Rig(NamedTuple):
     """One context per cluster, called like the cluster; the first is the current one. Its user is the administrator."""
     contexts: tuple[str, ...]
     folder: Path
-    """Logs are here: CLUSTER-api.log, CLUSTER-controllers.log, etcd.log; and CLUSTER/ca.crt, admin.crt, admin.key."""
+    """Logs are here: CLUSTER-api.log, CLUSTER-controllers.log, etcd.log, logs/ of containers; and CLUSTER/ca.crt, admin.crt, admin.key."""
+
+    def inside(self, *command: str) -> tuple[str, ...]:
+        """A command line that runs `command` in the network of a rig with nodes, where pods and Services are reached."""
+        first = (self.folder / "room").read_text().strip()
+        return ("nsenter", f"--net=/proc/{first}/ns/net", "--", *command)
+
+    def api(self, name: str = "") -> Api:
+        """A client of one cluster (default: the first) as its administrator."""
+        name = name or self.contexts[0]
+        [cluster] = [each["cluster"] for each in json.loads(self.kubeconfig.read_text())["clusters"] if each["name"] == name]
+        folder = self.folder / name
+        return Api(cluster["server"], str(folder / "ca.crt"), str(folder / "admin.crt"), str(folder / "admin.key"))
 
 
-def missing() -> str | None:
+def missing(*, nodes: bool = False) -> str | None:
     """Why no rig can run here now without building first; None when one can. For tests that must not take minutes."""
-    absent = [program.name for program in CONTROL_PLANE if not place(program).exists()]
+    if nodes and (why := space.missing()):
+        return why
+    absent = [program.name for program in (*CONTROL_PLANE, *(POD_PROGRAMS if nodes else ())) if not place(program).exists()]
     return f"not built yet: {', '.join(absent)} (`make rig` builds them, about 5 minutes once)" if absent else None
 
 
 @contextmanager
-def running(*clusters: str, options: Sequence[str] = ()) -> Iterator[Rig]:
+def running(*clusters: str, nodes: int = 0, options: Sequence[str] = ()) -> Iterator[Rig]:
     """Clusters of these names (default: one, `rig`), ready, with all resource definitions; gone at the end of the block.
 
+    With `nodes` per cluster, pods run and Services lead to them, in a network of the rig's own (`Rig.inside`); needs root.
     `options` are further ones of `python -m rig up`. Raises UnavailableError.
     """
     names = clusters or ("rig",)
     with tempfile.TemporaryDirectory(prefix="flota-rig-", ignore_cleanup_errors=True) as folder:
-        command = [sys.executable, "-m", "rig", "up", "--until-eof", "--state", folder, "--clusters", ",".join(names), *options]
+        command = [sys.executable, "-m", "rig", "up", "--until-eof", "--state", folder, "--clusters", ",".join(names)]
+        command += ["--nodes", str(nodes), *options]
         with tempfile.TemporaryFile("w+") as errors, _process(command, errors.fileno()) as process:
             line = process.stdout.readline() if process.stdout else ""
             if not line:

@@ -46,7 +46,8 @@ def ruleset(ways: Iterable[Way], source: str) -> str:
         " }",
     ]
     for hook in ("forward", "output"):
-        lines += [f" chain refusing-{hook} {{", f"  type filter hook {hook} priority 0", f"  {_SERVICE} @closed reject", " }"]
+        lines += [f" chain refusing-{hook} {{", f"  type filter hook {hook} priority 0"]
+        lines += [f"  meta l4proto tcp {_SERVICE} @closed reject with tcp reset", f"  {_SERVICE} @closed reject", " }"]
     return "\n".join([*lines, "}", ""])
 
 

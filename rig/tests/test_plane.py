@@ -1,13 +1,12 @@
 """Clusters start, differ, hold what they should, and leave nothing behind."""
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rig.api import Api, RefusedError
+from rig.api import RefusedError
 from rig.harness import Rig, missing, running
 
 
@@ -19,18 +18,12 @@ def rig() -> Iterator[Rig]:
         yield found
 
 
-def api(rig: Rig, name: str) -> Api:
-    [cluster] = [each["cluster"] for each in json.loads(rig.kubeconfig.read_text())["clusters"] if each["name"] == name]
-    folder = rig.folder / name
-    return Api(cluster["server"], str(folder / "ca.crt"), str(folder / "admin.crt"), str(folder / "admin.key"))
-
-
 def config_map(name: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": {"a": "b"}}
 
 
 async def test_clusters_on_one_etcd_are_apart(rig: Rig):
-    async with api(rig, "us") as us, api(rig, "eu") as eu:
+    async with rig.api("us") as us, rig.api("eu") as eu:
         await us.apply(config_map("only-us"))
         assert (await us.call("GET", "/api/v1/namespaces/default/configmaps/only-us"))["data"] == {"a": "b"}
         with pytest.raises(RefusedError, match="404"):
@@ -38,7 +31,7 @@ async def test_clusters_on_one_etcd_are_apart(rig: Rig):
 
 
 async def test_the_definitions_are_served_in_the_experimental_channel(rig: Rig):
-    async with api(rig, "eu") as eu:
+    async with rig.api("eu") as eu:
         found = await eu.call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io")
         notes = found["metadata"]["annotations"]
         assert notes["gateway.networking.k8s.io/channel"] == "experimental"
@@ -53,7 +46,7 @@ async def test_the_controllers_work(rig: Rig):
         "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
     }
-    async with api(rig, "us") as us:
+    async with rig.api("us") as us:
         await us.apply({**service, "metadata": {"name": "web", "namespace": "default"}})
         selector = "labelSelector=kubernetes.io/service-name%3Dweb"
         async for event, _ in us.watch("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", selector):
@@ -69,7 +62,7 @@ async def test_pod_security_is_enforced(rig: Rig):
         "metadata": {"name": "p", "namespace": "tight"},
         "spec": {"containers": [{"name": "c", "image": "x"}]},
     }
-    async with api(rig, "us") as us:
+    async with rig.api("us") as us:
         await us.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tight", "labels": label}})
         with pytest.raises(RefusedError, match="violates PodSecurity"):
             await us.apply(pod)
