@@ -7,7 +7,7 @@ import pytest
 
 from flota.fleet.meta import Condition
 from flota.fleet.references import ParentReference
-from flota.plan import GatewayStatus, ListenerStatus, ParentStatus, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ParentStatus, RouteStatus
 from flota.writeback import statuses
 from flota.writeback.conditions import Delivered
 from flota.writeback.statuses import Told
@@ -67,6 +67,24 @@ def test_a_proxy_that_is_behind_is_named() -> None:
     status = gateway(Delivered(connected=2, behind=("pod-2",)))
     assert programmed(status) == ("True", "Programmed")
     assert "pod-2" in status["conditions"][1]["message"]
+
+
+def test_a_listener_set_is_programmed_when_its_gateways_proxies_have_its_sockets() -> None:
+    entry = ListenerStatus("http", 1, (("g", "HTTPRoute"),), (said("Programmed"),), socket="tcp/a/80")
+    status = ListenerSetStatus(("default", "gw"), (said("Accepted"), said("Programmed")), (entry,))
+    for delivered, expected in ((Delivered(connected=1), "True"), (Delivered(connected=1, pending=frozenset({"tcp/a/80"})), "False")):
+        written = statuses.listener_set(status, delivered, Told({}, NOW))
+        assert programmed(written)[0] == programmed(written["listeners"][0])[0] == expected
+    assert statuses.gateway(GatewayStatus((), (), (), 2), Delivered(), Told({}, NOW))["attachedListenerSets"] == 2
+
+
+def test_a_gateway_and_a_listener_set_of_one_name_are_two_parents() -> None:
+    asked = (ParentReference(name="gw"), ParentReference(name="gw", kind="ListenerSet"))
+    two = [ParentStatus("shop", "gw", None, None, (said("Accepted", status),), kind) for kind, status in
+           (("Gateway", "True"), ("ListenerSet", "False"))]  # fmt: skip
+    parents = route({}, *two, asked=asked)
+    found = {each["parentRef"]["kind"]: each["conditions"][0]["status"] for each in parents}
+    assert found == {"Gateway": "True", "ListenerSet": "False"}
 
 
 def route(before: dict[str, Any], *parents: ParentStatus, asked: tuple[ParentReference, ...] = ()) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flota.fleet.meta import Condition
 from flota.fleet.references import GATEWAY_GROUP, ParentReference
-from flota.plan import GatewayStatus, ListenerStatus, ParentStatus, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ParentStatus, RouteStatus
 from flota.writeback.conditions import Delivered, Json, acknowledged, dated
 
 CONTROLLER = "flota.dev/gateway-controller"
@@ -27,14 +27,13 @@ class Told(NamedTuple):
 
 def gateway(status: GatewayStatus, delivered: Delivered, told: Told) -> Json:
     """GatewayStatus."""
-    sockets = [each.socket for each in status.listeners if each.socket is not None]
-    before = told.held.get("conditions")
-    known = {each.get("name"): each.get("conditions") for each in told.held.get("listeners", [])}
-    return {
-        "addresses": [_address(each) for each in status.addresses],
-        "conditions": dated(acknowledged(status.conditions, sockets, delivered, before), before, told.now),
-        "listeners": [_listener(each, delivered, known.get(each.name), told.now) for each in status.listeners],
-    }
+    addresses = [_address(each) for each in status.addresses]
+    return {"addresses": addresses, **_listening(status, delivered, told), "attachedListenerSets": status.listener_sets}
+
+
+def listener_set(status: ListenerSetStatus, delivered: Delivered, told: Told) -> Json:
+    """ListenerSetStatus. `delivered`: of the proxies of its Gateway, `status.gateway`."""
+    return _listening(status, delivered, told)
 
 
 def gateway_class(conditions: tuple[Condition, ...], features: Iterable[str], told: Told) -> Json:
@@ -52,7 +51,7 @@ def plain(conditions: tuple[Condition, ...], told: Told) -> Json:
 
 def route(status: RouteStatus, namespace: str, asked: tuple[ParentReference, ...], told: Told) -> Json:
     """RouteStatus. `namespace` and `asked`: those of the route."""
-    refs = {(each.namespace or namespace, each.name, each.section_name, each.port): each for each in asked}
+    refs = {(each.kind, each.namespace or namespace, each.name, each.section_name, each.port): each for each in asked}
     held = told.held.get("parents", [])
     before = {_key(each.get("parentRef", {}), namespace): each.get("conditions") for each in held if _is_ours(each)}
     ours = [_parent(each, refs, namespace, before, told.now) for each in status.parents]
@@ -72,6 +71,16 @@ def ancestors(conditions: tuple[Condition, ...], gateways: Iterable[tuple[str, s
     return {"ancestors": _among(held, ours)}
 
 
+def _listening(status: GatewayStatus | ListenerSetStatus, delivered: Delivered, told: Told) -> Json:
+    sockets = [each.socket for each in status.listeners if each.socket is not None]
+    before = told.held.get("conditions")
+    known = {each.get("name"): each.get("conditions") for each in told.held.get("listeners", [])}
+    return {
+        "conditions": dated(acknowledged(status.conditions, sockets, delivered, before), before, told.now),
+        "listeners": [_listener(each, delivered, known.get(each.name), told.now) for each in status.listeners],
+    }
+
+
 def _listener(status: ListenerStatus, delivered: Delivered, before: object, now: datetime) -> Json:
     sockets = [status.socket] if status.socket is not None else []
     return {
@@ -84,13 +93,13 @@ def _listener(status: ListenerStatus, delivered: Delivered, before: object, now:
 
 def _parent(
     status: ParentStatus,
-    refs: Mapping[tuple[str, str, str | None, int | None], ParentReference],
+    refs: Mapping[tuple[str, str, str, str | None, int | None], ParentReference],
     namespace: str,
     before: Mapping[tuple[object, ...], object],
     now: datetime,
 ) -> Json:
-    asked = refs.get((status.namespace, status.name, status.section_name, status.port))
-    ref: Json = {"group": asked.group, "kind": asked.kind} if asked else {"group": GATEWAY_GROUP, "kind": "Gateway"}
+    asked = refs.get((status.kind, status.namespace, status.name, status.section_name, status.port))
+    ref: Json = {"group": asked.group, "kind": asked.kind} if asked else {"group": GATEWAY_GROUP, "kind": status.kind}
     ref["name"] = status.name
     if asked.namespace is not None if asked else status.namespace != namespace:
         ref["namespace"] = status.namespace
