@@ -15,6 +15,7 @@ from flota.report.conditions import effective
 from flota.report.failed import Failed
 from flota.report.named import unknown_cluster
 from flota.report.view import View
+from flota.routing.features import SUPPORTED
 
 Object = dict[str, object]
 CONTROLLER = "flota.dev/gateway-controller"
@@ -69,6 +70,8 @@ def _status(view: View, ref: ObjectRef, status: Status) -> Object:
             "listeners": _listeners(status.listeners, held[1:]),
             "attachedListenerSets": status.listener_sets,
         }
+    if ref.kind == "GatewayClass":
+        return {"conditions": held[0], "supportedFeatures": [{"name": each} for each in SUPPORTED]}
     if isinstance(status, ListenerSetStatus):
         return {"conditions": held[0], "listeners": _listeners(status.listeners, held[1:])}
     return {"conditions": held[0]}
