@@ -28,8 +28,9 @@ from flota.fleet.references import MCS_GROUP, LocalObjectReference
 from flota.fleet.routes import HTTPRoute, HTTPRouteRule, HTTPRouteSpec
 from flota.plan import ClientTLS, ObjectRef
 from flota.routing.backends import Unresolved
-from flota.routing.bookkeeping import Bookkeeping
+from flota.routing.bookkeeping import Bookkeeping, Reached
 from flota.routing.policy import policy_for
+from flota.routing.reach import Reach
 from flota.routing.view import RouteKey, Target, Views
 
 PAIR = fleet(cluster("us", "us-east"), cluster("eu", "eu-west"))
@@ -49,15 +50,22 @@ def named(*several):
     return {("default", each.metadata.name): each for each in several}
 
 
+def unreached(views):
+    """No routes are planned here, so nothing is reached."""
+    return {name: Reached(Reach(), frozenset()) for name in views}
+
+
 def statuses(of):
     book = Bookkeeping()
-    book.refresh(Views().refresh(of))
+    views = Views().refresh(of)
+    book.refresh(views, unreached(views))
     return {ref: {each.type: (each.status, each.reason) for each in status.conditions} for ref, status in book.statuses.items()}
 
 
 def problems(of):
     book = Bookkeeping()
-    book.refresh(Views().refresh(of))
+    views = Views().refresh(of)
+    book.refresh(views, unreached(views))
     return sorted((ref.cluster, ref.kind, each.reason) for ref, several in book.problems.items() for each in several)
 
 
@@ -270,8 +278,9 @@ def test_long_kept_books_say_what_fresh_ones_would(edits):
             world = replace(world, clusters={each: one for each, one in world.clusters.items() if each != "eu"})
         elif name in world.clusters:
             world = edit(world, name, **{field: value})
-        book.refresh(views.refresh(world))
+        now = views.refresh(world)
+        book.refresh(now, unreached(now))
         fresh = Bookkeeping()
-        fresh.refresh(Views().refresh(world))
+        fresh.refresh(Views().refresh(world), unreached(now))
         assert book.statuses == fresh.statuses
         assert book.problems == fresh.problems

@@ -100,6 +100,8 @@ def other(dice: Random) -> dict[str, Any]:
         {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r1", "sectionName": "named"},
     ]
     policy = {"targetRefs": [dice.choice(targets)], "replay": dice.choice(["All", "None"])}
+    trusted = {"hostname": "app.example", "wellKnownCACertificates": "System"}
+    tls_policy = {"targetRefs": [dice.choice(targets[:2])], "validation": trusted}
     controller = dice.choice(["flota.dev/gateway-controller", "flota.dev/gateway-controller", "example.com/x"])
     labels = {"team": dice.choice("ab")}
     return dice.choice(
@@ -113,6 +115,7 @@ def other(dice: Random) -> dict[str, Any]:
             {"kind": "Namespace", "metadata": {"name": dice.choice(NAMESPACES), "labels": labels}},
             {"kind": "GatewayClass", "metadata": {"name": dice.choice(["flota", "other"])}, "spec": {"controllerName": controller}},
             {"kind": "TrafficPolicy", "metadata": meta, "spec": policy},
+            {"kind": "BackendTLSPolicy", "metadata": meta, "spec": tls_policy},
         ]
     )
 

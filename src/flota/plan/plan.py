@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from flota.fleet.meta import Condition
+from flota.fleet.meta import Condition, Key
 from flota.fleet.problem import Problem
 from flota.plan.backends import Backend, Endpoints
 from flota.plan.listeners import Listener, Secret
@@ -71,9 +71,14 @@ class ListenerSetStatus(Struct, frozen=True):
 
 
 class PolicyStatus(Struct, frozen=True):
-    """Status of a BackendTLSPolicy, TrafficPolicy, GatewayClass, ServiceExport or ServiceImport."""
+    """Status of a BackendTLSPolicy, TrafficPolicy, GatewayClass, ServiceExport or ServiceImport.
+
+    `ancestors`: (namespace, name) of the Gateways of ours that a policy holds for, of which each has these conditions: an entry of
+    `status.ancestors` in the API, 16 at most (GEP-713). None where no traffic can meet the policy, and for the other kinds.
+    """
 
     conditions: tuple[Condition, ...]
+    ancestors: tuple[Key, ...] = ()
 
 
 Status = GatewayStatus | ListenerSetStatus | RouteStatus | PolicyStatus

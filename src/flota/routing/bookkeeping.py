@@ -1,27 +1,38 @@
 """Statuses of the objects around backends: policies, exports and imports, kept up to date by difference."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.meta import Condition, Key, key
-from flota.fleet.policy import TrafficPolicy
+from flota.fleet.policy import BackendTLSPolicy, TrafficPolicy
 from flota.fleet.problem import Problem
 from flota.plan.plan import ObjectRef, PolicyStatus
 from flota.routing import conditions
+from flota.routing.backend_tls import attachments
 from flota.routing.exports import export_conditions, import_conditions
 from flota.routing.keys import Target
 from flota.routing.member import differing, policy_targets
 from flota.routing.policy_status import BACKEND_FIELDS, ROUTE_FIELDS, tls_conditions, traffic_conditions
+from flota.routing.reach import Reach
 from flota.routing.view import ClusterView
 
 Judge = Callable[[ClusterView, Key], tuple[Condition, ...]]
+
+
+class Reached(NamedTuple):
+    """Which Gateways' traffic reaches what in a cluster, and for what that changed since the last round."""
+
+    reach: Reach
+    moved: frozenset[Target]
 
 
 class _Sort(NamedTuple):
     kind: str
     field: str
     judge: Judge
+    targets: Callable[[Any], Iterable[Target]] | None = None
+    """What a policy is about; None for what is no policy."""
 
 
 def _traffic(view: ClusterView, name: Key) -> tuple[Condition, ...]:
@@ -32,12 +43,23 @@ def _tls(view: ClusterView, name: Key) -> tuple[Condition, ...]:
     return tls_conditions(view, view.cluster.backend_tls_policies[name])
 
 
+def _of_traffic(policy: TrafficPolicy) -> Iterable[Target]:
+    return (Target(*each[:3]) for each in policy_targets(policy))
+
+
+def _of_tls(policy: BackendTLSPolicy) -> Iterable[Target]:
+    return (target for target, _ in attachments(policy))
+
+
 _SORTS = (
-    _Sort("TrafficPolicy", "traffic_policies", _traffic),
-    _Sort("BackendTLSPolicy", "backend_tls_policies", _tls),
+    _Sort("TrafficPolicy", "traffic_policies", _traffic, _of_traffic),
+    _Sort("BackendTLSPolicy", "backend_tls_policies", _tls, _of_tls),
     _Sort("ServiceExport", "service_exports", export_conditions),
     _Sort("ServiceImport", "service_imports", import_conditions),
 )
+
+
+_Told = dict[ObjectRef, PolicyStatus | None]
 
 
 class Bookkeeping:
@@ -54,30 +76,36 @@ class Bookkeeping:
         self._depends: list[object] = []
         self._places: Mapping[str, str] = {}
 
-    def refresh(self, views: Mapping[str, ClusterView]) -> None:
-        """Take over newer views (those of one `Views.refresh`, each handed in once)."""
-        told: dict[ObjectRef, tuple[Condition, ...] | None] = {}
+    def refresh(self, views: Mapping[str, ClusterView], reached: Mapping[str, Reached]) -> None:
+        """Take over newer views (those of one `Views.refresh`, each handed in once). `reached`: by cluster, for policies' ancestors."""
+        told: _Told = {}
         for gone in self._clusters.keys() - views.keys():
             told.update({each: None for each in self.statuses if each.cluster == gone})
             del self._clusters[gone]
         for name, view in views.items():
-            told |= self._of_cluster(view, self._clusters.get(name, Cluster(name, "")))
+            told |= self._of_cluster(view, self._clusters.get(name, Cluster(name, "")), reached[name])
             self._clusters[name] = view.cluster
         told |= self._of_fleet(tuple(views.values()))
         self._tell(told)
 
-    def _of_cluster(self, view: ClusterView, old: Cluster) -> dict[ObjectRef, tuple[Condition, ...] | None]:
-        told: dict[ObjectRef, tuple[Condition, ...] | None] = {}
+    def _of_cluster(self, view: ClusterView, old: Cluster, reached: Reached) -> _Told:
+        told: _Told = {}
         for sort in _SORTS:
             now: Mapping[Key, object] = getattr(view.cluster, sort.field)
             touched = differing(getattr(old, sort.field), now)
             touched |= now.keys() & _affected(view, old, sort.kind)
+            about = sort.targets
+            if about is not None and reached.moved:
+                touched |= {name for name, each in now.items() if not reached.moved.isdisjoint(about(each))}
             for name in touched:
                 ref = ObjectRef(view.cluster.name, sort.kind, *name)
-                told[ref] = sort.judge(view, name) if name in now else None
+                told[ref] = None
+                if name in now:
+                    ancestors = reached.reach.ancestors(about(now[name])) if about is not None else ()
+                    told[ref] = PolicyStatus(sort.judge(view, name), ancestors)
         return told
 
-    def _of_fleet(self, views: tuple[ClusterView, ...]) -> dict[ObjectRef, tuple[Condition, ...] | None]:
+    def _of_fleet(self, views: tuple[ClusterView, ...]) -> _Told:
         """Policies at the top of the folder: few, and each may depend on every cluster."""
         if not views:
             return {}
@@ -86,16 +114,14 @@ class Bookkeeping:
         if places == self._places and [*map(id, depends)] == [*map(id, self._depends)]:
             return {}
         self._depends, self._places = depends, places
-        told: dict[ObjectRef, tuple[Condition, ...] | None] = {
-            ObjectRef("", "TrafficPolicy", *name): None for name in self._shared.keys() - now.keys()
-        }
+        told: _Told = {ObjectRef("", "TrafficPolicy", *name): None for name in self._shared.keys() - now.keys()}
         self._shared = now
         for name, policy in now.items():
-            told[ObjectRef("", "TrafficPolicy", *name)] = traffic_conditions(policy, views, views[0].fleet_policies, places)
+            told[ObjectRef("", "TrafficPolicy", *name)] = PolicyStatus(traffic_conditions(policy, views, views[0].fleet_policies, places))
         return told
 
-    def _tell(self, told: Mapping[ObjectRef, tuple[Condition, ...] | None]) -> None:
-        changed = {ref: said for ref, said in told.items() if said != _conditions(self.statuses.get(ref))}
+    def _tell(self, told: _Told) -> None:
+        changed = {ref: said for ref, said in told.items() if said != self.statuses.get(ref)}
         if not changed:
             return
         statuses, problems = dict(self.statuses), dict(self.problems)
@@ -103,15 +129,11 @@ class Bookkeeping:
             statuses.pop(ref, None)
             problems.pop(ref, None)
             if said is not None:
-                statuses[ref] = PolicyStatus(said)
-                bad = conditions.problems(ref, said)
+                statuses[ref] = said
+                bad = conditions.problems(ref, said.conditions)
                 if bad:
                     problems[ref] = bad
         self.statuses, self.problems = statuses, problems
-
-
-def _conditions(status: PolicyStatus | None) -> tuple[Condition, ...] | None:
-    return None if status is None else status.conditions
 
 
 def _affected(view: ClusterView, old: Cluster, kind: str) -> Collection[Key]:

@@ -30,6 +30,7 @@ from flota.routing.hosts import HostTable
 from flota.routing.keys import Target
 from flota.routing.listenersets import gateway_of
 from flota.routing.misdirected import elsewhere, neighbours
+from flota.routing.reach import Reach
 from flota.routing.register import Changed, Register
 from flota.routing.routeplans import Piece, Surroundings
 from flota.routing.sockets import Bind, Pieces, bindings, group, listener, outdone
@@ -56,6 +57,9 @@ class ClusterPlanner:
         self._asks = Asks(cluster)
         self._stores = Stores()
         self._certifier = Certifier()
+        self.reach = Reach()
+        self.reached: frozenset[Target] = frozenset()
+        """What is reached from other Gateways since the last round."""
         self._parents: dict[ObjectRef, ParentFront] = {}
         self._others: frozenset[ObjectRef] = frozenset()
         """Gateways and ListenerSets that are not ours."""
@@ -83,6 +87,7 @@ class ClusterPlanner:
             cluster.name, self._parents, self._others, defaults, cluster.namespaces, cluster.reference_grants, self._asks.answer
         )
         news = self.register.plan(around, dirty)
+        self.reached = self.reach.update(news.refs | self.register.of_parents(parents), self.register.plans, self._fronts)
         self._retable(news, rebuilt=bool(parents))
         judged = self._resocket(news, rebuilt=bool(parents))
         self._stores.update(self._asks, moved | news.used, self.register.users)

@@ -8,7 +8,7 @@ from flota.plan import ObjectRef, Plan, ProxyPlan
 from flota.plan.plan import Status
 from flota.routing.asks import Ask, Found, Missing
 from flota.routing.backends import Resolved, resolve
-from flota.routing.bookkeeping import Bookkeeping
+from flota.routing.bookkeeping import Bookkeeping, Reached
 from flota.routing.clusterplan import ClusterPlanner
 from flota.routing.view import ClusterView, Views
 
@@ -34,7 +34,7 @@ class Planner:
             if planner is None:
                 planner = self.clusters[name] = ClusterPlanner(name)
             planner.plan(fleet, view.cluster, partial(_resolve, view), view.changed)
-        self._around.refresh(views)
+        self._around.refresh(views, {name: Reached(planner.reach, planner.reached) for name, planner in self.clusters.items()})
         return self._assemble(fleet)
 
     def _assemble(self, fleet: Fleet) -> Plan:

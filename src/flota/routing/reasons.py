@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from flota.fleet.fleet import Fleet
 from flota.fleet.meta import Condition
-from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ObjectRef, Plan, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ObjectRef, Plan, PolicyStatus, RouteStatus
 from flota.routing.conditions import is_bad
 
 
@@ -19,12 +19,22 @@ def explain_object(fleet: Fleet, plan: Plan, ref: ObjectRef) -> tuple[str, ...]:
         said = list(_route(status))
     elif ref.kind in ("Service", "ServiceImport"):
         said = _backend(plan, ref)
+    elif ref.kind in ("BackendTLSPolicy", "TrafficPolicy") and status is not None:
+        said = list(_policy(ref, status))
     elif status is not None:
         said = [f"{each.type} is {each.status}: {each.message or each.reason}" for each in status.conditions]
     else:
         said = []
     problems = [each.message for each in plan.problems if _about(each.cluster, each.kind, each.namespace, each.name) == ref]
     return tuple(dict.fromkeys([*problems, *said]))
+
+
+def _policy(ref: ObjectRef, status: PolicyStatus) -> Iterable[str]:
+    yield from (f"{each.type} is {each.status}: {each.message or each.reason}" for each in status.conditions)
+    if status.ancestors:
+        yield f"It is about traffic from {', '.join(f'Gateway {namespace}/{name}' for namespace, name in status.ancestors)}."
+    elif ref.cluster:
+        yield "No route of a Gateway of Flota leads to what it is about."
 
 
 def _about(cluster: str | None, kind: str, namespace: str, name: str) -> ObjectRef:
