@@ -33,6 +33,8 @@ API = {
     "TCPRoute": "gateway.networking.k8s.io/v1alpha2",
     "UDPRoute": "gateway.networking.k8s.io/v1alpha2",
     "BackendTLSPolicy": "gateway.networking.k8s.io/v1",
+    "XBackend": "gateway.networking.x-k8s.io/v1alpha1",
+    "XBackendTrafficPolicy": "gateway.networking.x-k8s.io/v1alpha1",
     "EndpointSlice": "discovery.k8s.io/v1",
     "ServiceExport": "multicluster.x-k8s.io/v1beta1",
 }

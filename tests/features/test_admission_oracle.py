@@ -28,12 +28,13 @@ SOURCE = Path(__file__).parents[1] / "oracle"
 DOCUMENTS = 6000
 KINDS = (
     "GatewayClass", "Gateway", "ListenerSet", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ReferenceGrant", "BackendTLSPolicy",
+    "XBackend", "XBackendTrafficPolicy",
 )  # fmt: skip
 VALUES: list[Any] = [
     None, "", "a", "A", "a.b", "*.a", "*", "a b", "/", "/x", "//", "x" * 254, "é", "a\n", " a", "1.2.3.4", "::1", "Exact", "PathPrefix",
     "RegularExpression", "HTTP", "HTTPS", "TLS", "TCP", "UDP", "Terminate", "Passthrough", "GET", "Service", "ServiceImport", "Gateway", "gw",
     "https", "http", "RequestRedirect", "URLRewrite", "RequestMirror", "CORS", "ExtensionRef", "ReplaceFullPath", "ReplacePrefixMatch",
-    "Cookie", "Header", "Permanent", "Session", "Hostname", "IPAddress", "x.io/y", "All", "Same", "None", "Selector", "1s", "0s", "5m", "10h2s",
+    "Cookie", "Header", "None", "ServerOnly", "ClientAndServer", "H2C", "MCP", "a.cluster.local", "2h", "XBackend", "Permanent", "Session", "Hostname", "IPAddress", "x.io/y", "All", "Same", "None", "Selector", "1s", "0s", "5m", "10h2s",
     "1.5s", "System", "GRPC", 0, 1, -1, 80, 443, 5432, 65536, 1.5, 100, 101, True, False, [], {}, ["a"], ["a", "a"], [{}], {"a": "b"},
     {"name": "a"}, {"name": "a", "port": 80}, {"type": "RequestRedirect"}, "-", "com.x", "spiffe://a/b", 2**31, 2**40, "%2f", "/a%zz", "/a/..", "#",
 ]  # fmt: skip
@@ -44,6 +45,10 @@ STRICTER = (
     "is not a path; blanks",  # nor have replacement paths
     "is not a regular expression of RE2",
     "domain/name of an implementation",  # two official patterns are not anchored at both ends
+)
+
+LOOSER = (
+    "Name must be a valid DNS label",  # the rule of XBackend's port compares with null what never is null, so no name at all passes
 )
 
 
@@ -112,6 +117,7 @@ def test_admission_is_never_looser_than_the_api_server(referee: list[str]) -> No
     for each, line in zip(made, judged, strict=True):
         official, ours = json.loads(line), admit(each)
         admitted += ours.verdict == "admitted"
+        official = [each for each in official if not any(why in each for why in LOOSER)]
         if official:
             assert ours.verdict == "refused", (each, official)
         elif ours.verdict == "refused":

@@ -287,7 +287,7 @@ async def test_filters_of_one_backend_are_for_its_share_only() -> None:
         expected = {(200, "one", "/v2/x"): 40, (308, target, ""): 40, (200, "three", "/a/x"): 80, (500, None, ""): 40}
         assert counts.keys() == expected.keys()
         assert all(abs(counts[each] - number) < 35 for each, number in expected.items()), counts
-        assert len(copies.requests) == counts[200, "three", "/a/x"]
+        await fleet.until(lambda: len(copies.requests) == counts[200, "three", "/a/x"])
         said = await explained(fleet, port, "/a/x")
         assert [round(each.share, 2) for each in said.backends] == [0.2, 0.2, 0.4, 0.2]
         assert any(f"for service/default/two/80: it redirects to http://new.test:{port}/a/x" == each for each in said.why)

@@ -127,6 +127,36 @@ _VALID: dict[str, tuple[str, Document]] = {
             }
         },
     ),
+    "XBackend": (
+        "gateway.networking.x-k8s.io/v1alpha1",
+        {
+            "spec": {
+                "type": "ExternalHostname",
+                "port": {"port": 443},
+                "externalHostname": {"hostname": "api.example.com"},
+                "protocol": "HTTP",
+                "tls": {
+                    "mode": "ClientAndServer",
+                    "clientCertificateRef": {"name": "own"},
+                    "validation": {
+                        "hostname": "api.example.com",
+                        "wellKnownCACertificates": "System",
+                        "subjectAltNames": [{"type": "Hostname", "hostname": "*.example.com"}, {"type": "URI", "uri": "spiffe://t/w"}],
+                    },
+                },
+            }
+        },
+    ),
+    "XBackendTrafficPolicy": (
+        "gateway.networking.x-k8s.io/v1alpha1",
+        {
+            "spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "a"}, {"group": "", "kind": "Service", "name": "b"}],
+                "retryConstraint": {"budget": {"percent": 30, "interval": "20s"}, "minRetryRate": {"count": 5, "interval": "2s"}},
+                "sessionPersistence": {"absoluteTimeout": "1h", "cookieConfig": {"lifetimeType": "Permanent"}},
+            }
+        },
+    ),
     "ServiceExport": ("multicluster.x-k8s.io/v1beta1", {"spec": {"exportedLabels": {"a": "b"}}}),
     "ServiceImport": (
         "multicluster.x-k8s.io/v1beta1",

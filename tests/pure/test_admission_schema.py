@@ -135,7 +135,7 @@ def test_namespaces_default_or_are_empty(kind: Any) -> None:
         ("apps/v1", "StatefulSet", "ignored", None),
         ("cert-manager.io/v1", "Certificate", "ignored", None),
         ("networking.istio.io/v1", "Gateway", "ignored", None),
-        ("gateway.networking.x-k8s.io/v1alpha1", "XBackend", "ignored", "NotSupportedYet"),
+        ("gateway.networking.x-k8s.io/v1alpha1", "XMesh", "ignored", "NotSupportedYet"),
         ("gateway.networking.k8s.io/v1", None, "refused", "Required"),
         (1, "Service", "refused", "Required"),
     ],

@@ -6,12 +6,13 @@ it. The routing side is in `retries.py`.
 
 from typing import Any
 
+from flota.envoy.endpoints import EndpointsBuilder
 from flota.envoy.protos import Protos
 from flota.envoy.upstream import TransportBuilder, health_check, http_options
 from flota.envoy.values import ADS, Fields, ms, wrapped
 from flota.envoy.wire import CDS, EDS, SDS, Ref, Resource, resource
-from flota.plan import Backend
-from flota.plan.backends import PANIC_PERCENT
+from flota.plan import Backend, Endpoints
+from flota.plan.backends import PANIC_PERCENT, RetryBudget
 
 MANY = 100_000
 EJECT_MS = 2000
@@ -20,11 +21,6 @@ LONGEST_EJECTION_MS = 8000
 COMMON: Fields = {
     # What the plan takes out is out, even while it still passes checks.
     "ignore_health_on_host_removal": True,
-    # The default of three retries at a time is the biggest cause of lost requests; the budget must exceed what is in flight at a kill.
-    "circuit_breakers": {"thresholds": [{
-        "max_connections": wrapped(MANY), "max_pending_requests": wrapped(MANY), "max_requests": wrapped(MANY),
-        "retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": wrapped(100)},
-    }]},
 }
 
 
@@ -36,18 +32,19 @@ class ClusterBuilder:
         self._class = protos.message("envoy.config.cluster.v3.Cluster")
         self._options = {h2: http_options(protos, h2) for h2 in (False, True)}
         self._transports = TransportBuilder(protos, system_roots)
+        self._endpoints = EndpointsBuilder(protos)
+        self._breakers = circuit_breakers()
         self._buffer = wrapped(max(max_body_bytes, 1 << 15))
 
-    def resource(self, backend: Backend) -> Resource:
-        """The cluster as a resource."""
-        return resource(CDS, backend.name, self.cluster(backend), needs(backend))
+    def resource(self, backend: Backend, names: Endpoints | None = None) -> Resource:
+        """The cluster as a resource. `names`: the endpoints of one that asks DNS for them."""
+        return resource(CDS, backend.name, self.cluster(backend, names), needs(backend))
 
-    def cluster(self, backend: Backend) -> Any:
+    def cluster(self, backend: Backend, names: Endpoints | None = None) -> Any:
         """envoy.config.cluster.v3.Cluster."""
-        fields: Fields = {**COMMON, "name": backend.name, "alt_stat_name": backend.label, "type": "EDS"}
+        fields: Fields = {**COMMON, "name": backend.name, "alt_stat_name": backend.label, **self._discovery(backend, names)}
+        fields["circuit_breakers"] = self._breakers if backend.retry_budget is None else circuit_breakers(backend.retry_budget)
         fields["connect_timeout"] = ms(backend.connect_timeout_ms)
-        # Endpoints are named like the cluster, never shared: Envoy doesn't ask again for a name it has already subscribed to.
-        fields["eds_cluster_config"] = {"eds_config": ADS}
         fields["per_connection_buffer_limit_bytes"] = self._buffer
         fields["common_lb_config"] = _load_balancing(backend)
         if backend.protocol != "UDP":
@@ -64,10 +61,29 @@ class ClusterBuilder:
             fields["transport_socket"] = self._transports.socket(backend.tls, backend.protocol)
         return self._class(**fields)
 
+    def _discovery(self, backend: Backend, names: Endpoints | None) -> Fields:
+        if not backend.dns or names is None:
+            # Endpoints are named like the cluster, never shared: Envoy doesn't ask again for a name it has already subscribed to.
+            return {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
+        assignment = self._endpoints.assignment(names)
+        assignment.cluster_name = backend.name
+        return {"type": "STRICT_DNS", "load_assignment": assignment, "dns_lookup_family": "V4_PREFERRED", "respect_dns_ttl": True}
+
+
+def circuit_breakers(budget: RetryBudget | None = None) -> Fields:
+    """No limit but on second attempts: the default of three at a time is the biggest cause of lost requests; the budget must exceed
+    what is in flight at a kill."""
+    share: Fields = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": wrapped(100)}
+    if budget is not None:
+        share = {"budget_percent": {"value": float(budget.percent)}, "budget_interval": ms(budget.interval_ms),
+                 "min_retry_concurrency": wrapped(budget.least)}
+    return {"thresholds": [{"max_connections": wrapped(MANY), "max_pending_requests": wrapped(MANY), "max_requests": wrapped(MANY),
+                            "retry_budget": share}]}
+
 
 def needs(backend: Backend) -> frozenset[Ref]:
-    """Its endpoints, the trusted roots where a policy names some, and the certificate to show where the Gateway has one."""
-    found: set[Ref] = {(EDS, backend.name)}
+    """Its endpoints unless DNS knows them, the trusted roots where a policy names some, and the certificate to show where there is one."""
+    found: set[Ref] = set() if backend.dns else {(EDS, backend.name)}
     if backend.tls is not None:
         found |= {(SDS, name) for name in (backend.tls.ca, backend.tls.certificate) if name is not None}
     return frozenset(found)

@@ -12,7 +12,7 @@ from flota.envoy.secrets import SecretBuilder
 from flota.envoy.tables import EncodedTable, TableEncoder, TableLink, table_name
 from flota.envoy.udp import with_mixtures
 from flota.envoy.wire import CDS, EDS, LDS, RDS, SDS, SRDS, Ref, Resource, Snapshot
-from flota.plan import Listener, ProxyPlan, RouteTable
+from flota.plan import Backend, Listener, ProxyPlan, RouteTable
 
 
 class _Kept:
@@ -60,6 +60,7 @@ class Encoder:
         self._joined: tuple[Mapping[str, Resource], Mapping[str, Resource]] = ({}, {})
         self._plan: ProxyPlan | None = None
         self._snapshot: Snapshot = {}
+        self._dns: tuple[Mapping[str, Backend], list[str]] = ({}, [])
         self._clusters = _Kept(ClusterBuilder(protos, options.system_roots, settings.max_body_bytes).resource)
         self._endpoints = _Kept(EndpointsBuilder(protos).resource)
         self._secrets = _Kept(SecretBuilder(protos).resource)
@@ -73,9 +74,11 @@ class Encoder:
         routes, scopes = self._encode_tables(plan.tables)
         links = {table.link.name: table.link for table in self._encoded}
         new: Snapshot = {
-            CDS: self._clusters.renew((backends,), lambda: {name: (one,) for name, one in backends.items()}),
+            CDS: self._clusters.renew(
+                (backends, *(endpoints[each] for each in self._named(backends))),
+                lambda: {name: (one, endpoints[one.endpoints]) if one.dns else (one,) for name, one in backends.items()}),
             EDS: self._endpoints.renew(
-                (backends, endpoints), lambda: {name: (one, endpoints[one.endpoints]) for name, one in backends.items()}),
+                (backends, endpoints), lambda: {name: (one, endpoints[one.endpoints]) for name, one in backends.items() if not one.dns}),
             SDS: self._secrets.renew((plan.secrets,), lambda: {name: (one,) for name, one in plan.secrets.items()}),
             RDS: routes,
             SRDS: scopes,
@@ -85,6 +88,12 @@ class Encoder:
         }
         self._plan, self._snapshot = plan, new
         return new
+
+    def _named(self, backends: Mapping[str, Backend]) -> list[str]:
+        """Endpoints that are names for DNS: they are part of their cluster."""
+        if self._dns[0] is not backends:
+            self._dns = backends, [one.endpoints for one in backends.values() if one.dns]
+        return self._dns[1]
 
     def plan_name(self, ref: Ref) -> str:
         """The part of the plan that a resource belongs to: a listener, table, backend or secret by its name."""

@@ -31,13 +31,14 @@ def mixture(listener: Listener, backends: Mapping[str, Backend], endpoints: Mapp
     if name is None or len(shares) <= 1:
         return None
     first = backends[shares[0].backend or ""]
+    any_dns = any(backends[one.backend or ""].dns for one in shares)
     tiers_of = [endpoints[backends[one.backend or ""].endpoints].tiers for one in shares]
     tiers = tuple(
         Tier(tuple(place for one, own in zip(shares, tiers_of, strict=True) if rank < len(own) for place in _weighed(own[rank], one)))
         for rank in range(max(map(len, tiers_of)))
     )
     label = "+".join(backends[one.backend or ""].label for one in shares)
-    backend = msgspec.structs.replace(first, name=name, label=label, endpoints=name, strict_weights=True)
+    backend = msgspec.structs.replace(first, name=name, label=label, endpoints=name, strict_weights=True, dns=any_dns)
     return backend, Endpoints(name=name, tiers=tiers)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from flota.fleet.backend import XBackend, XBackendTrafficPolicy
 from flota.fleet.core import ConfigMap, EndpointSlice, Namespace, Secret, Service
 from flota.fleet.drain import Drain
 from flota.fleet.gateway import Gateway, GatewayClass, ListenerSet
@@ -34,6 +35,8 @@ class Cluster(Struct, frozen=True):
     udp_routes: Mapping[Key, UDPRoute] = field(default_factory=dict)
     reference_grants: Mapping[Key, ReferenceGrant] = field(default_factory=dict)
     backend_tls_policies: Mapping[Key, BackendTLSPolicy] = field(default_factory=dict)
+    x_backends: Mapping[Key, XBackend] = field(default_factory=dict)
+    x_backend_traffic_policies: Mapping[Key, XBackendTrafficPolicy] = field(default_factory=dict)
     services: Mapping[Key, Service] = field(default_factory=dict)
     endpoint_slices: Mapping[Key, EndpointSlice] = field(default_factory=dict)
     service_exports: Mapping[Key, ServiceExport] = field(default_factory=dict)

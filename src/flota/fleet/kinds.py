@@ -4,12 +4,13 @@ from typing import Literal
 
 from msgspec import Struct
 
+from flota.fleet.backend import XBackend, XBackendTrafficPolicy
 from flota.fleet.core import ConfigMap, EndpointSlice, Namespace, Secret, Service
 from flota.fleet.gateway import Gateway, GatewayClass, ListenerSet
 from flota.fleet.mcs import ServiceExport, ServiceImport
 from flota.fleet.pods import Deployment, Job, Pod
 from flota.fleet.policy import BackendTLSPolicy, ClusterSet, ReferenceGrant, TrafficPolicy
-from flota.fleet.references import FLOTA_GROUP, GATEWAY_GROUP, MCS_GROUP
+from flota.fleet.references import FLOTA_GROUP, GATEWAY_GROUP, MCS_GROUP, X_GROUP
 from flota.fleet.routes import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute, UDPRoute
 
 Support = Literal["Used", "NotYet", "Ignored"]
@@ -34,8 +35,6 @@ class Kind(Struct, frozen=True):
         return f"{self.group}/{self.versions[0]}" if self.group else self.versions[0]
 
 
-_X_GROUP = "gateway.networking.x-k8s.io"
-
 KINDS: tuple[Kind, ...] = (
     Kind("GatewayClass", GATEWAY_GROUP, ("v1", "v1beta1"), GatewayClass, "gateway_classes", namespaced=False),
     Kind("Gateway", GATEWAY_GROUP, ("v1", "v1beta1"), Gateway, "gateways"),
@@ -47,9 +46,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("UDPRoute", GATEWAY_GROUP, ("v1", "v1alpha2"), UDPRoute, "udp_routes"),
     Kind("ReferenceGrant", GATEWAY_GROUP, ("v1", "v1beta1"), ReferenceGrant, "reference_grants"),
     Kind("BackendTLSPolicy", GATEWAY_GROUP, ("v1", "v1alpha3"), BackendTLSPolicy, "backend_tls_policies"),
-    Kind("XBackend", _X_GROUP, ("v1alpha1",), support="NotYet"),
-    Kind("XBackendTrafficPolicy", _X_GROUP, ("v1alpha1",), support="NotYet"),
-    Kind("XMesh", _X_GROUP, ("v1alpha1",), namespaced=False, support="NotYet"),
+    Kind("XBackend", X_GROUP, ("v1alpha1",), XBackend, "x_backends"),
+    Kind("XBackendTrafficPolicy", X_GROUP, ("v1alpha1",), XBackendTrafficPolicy, "x_backend_traffic_policies"),
+    Kind("XMesh", X_GROUP, ("v1alpha1",), namespaced=False, support="NotYet"),
     Kind("ServiceExport", MCS_GROUP, ("v1beta1", "v1alpha1"), ServiceExport, "service_exports"),
     Kind("ServiceImport", MCS_GROUP, ("v1beta1", "v1alpha1"), ServiceImport, "service_imports"),
     Kind("TrafficPolicy", FLOTA_GROUP, ("v1alpha1",), TrafficPolicy, "traffic_policies"),
@@ -65,7 +64,7 @@ KINDS: tuple[Kind, ...] = (
 )
 """In the order in which people read them."""
 
-OUR_GROUPS = frozenset({GATEWAY_GROUP, _X_GROUP, MCS_GROUP, FLOTA_GROUP})
+OUR_GROUPS = frozenset({GATEWAY_GROUP, X_GROUP, MCS_GROUP, FLOTA_GROUP})
 """Groups in which an unknown kind is a mistake. Elsewhere it is somebody else's, and ignored."""
 
 _BY_NAME = {(each.group, each.kind): each for each in KINDS}

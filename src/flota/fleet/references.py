@@ -12,6 +12,8 @@ from flota.fleet.values import (
 )
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
+X_GROUP = "gateway.networking.x-k8s.io"
+"""Kinds of the Gateway API that are experiments as a whole."""
 MCS_GROUP = "multicluster.x-k8s.io"
 FLOTA_GROUP = "flota.dev"
 

@@ -25,6 +25,14 @@ class HealthCheck(Struct, frozen=True):
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
 
 
+class RetryBudget(Struct, frozen=True):
+    """So many second attempts there may be at a time: `percent` of the requests of the last `interval_ms`, at least `least`."""
+
+    percent: int
+    interval_ms: int
+    least: int
+
+
 class ClientTLS(Struct, frozen=True):
     """TLS towards the endpoints (BackendTLSPolicy, GEP-1897). `ca` names a `Secret` of the proxy plan; None = the system's roots."""
 
@@ -34,7 +42,7 @@ class ClientTLS(Struct, frozen=True):
     """Subject alternative names of type DNS, one of which the endpoint's certificate must have; `sni` where the policy names none."""
     uris: tuple[str, ...] = ()
     certificate: str | None = None
-    """The `Secret` that the proxy shows to endpoints which ask for a certificate (Gateway spec.tls.backend, GEP-3155)."""
+    """The `Secret` that the proxy shows to endpoints which ask for a certificate (GEP-3155; XBackend spec.tls)."""
 
 
 class Backend(Struct, frozen=True):
@@ -44,7 +52,7 @@ class Backend(Struct, frozen=True):
     """`<kind>/<namespace>/<name>/<port>/<digest>`; the digest covers everything below except `label`."""
     label: str
     """How people call it, without dots: `serviceimport/default/shop/8080`; also the name in Envoy's statistics."""
-    kind: Literal["Service", "ServiceImport"]
+    kind: Literal["Service", "ServiceImport", "XBackend"]
     namespace: str
     service: str
     port: int
@@ -60,6 +68,10 @@ class Backend(Struct, frozen=True):
     """End connections to an endpoint that the checks gave up (TCP: the connection itself is the request)."""
     strict_weights: bool = False
     """Locality weights decide the split inside a tier."""
+    dns: bool = False
+    """Addresses of its endpoints are names: the proxy asks DNS (XBackend)."""
+    retry_budget: RetryBudget | None = None
+    """Asked for by a policy; None = Flota's own."""
     connect_timeout_ms: int = 250
     """How long a connection may take: three round trips to the farthest place, if that is known and more than this."""
 

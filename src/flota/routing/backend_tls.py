@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from flota.fleet.policy import BackendTLSPolicy
+from flota.fleet.policy import BackendTLSPolicy, BackendTLSPolicyValidation
 from flota.fleet.references import MCS_GROUP, LocalObjectReference
 from flota.plan.backends import ClientTLS
 from flota.plan.listeners import Secret
@@ -54,11 +54,17 @@ def attachments(policy: BackendTLSPolicy) -> frozenset[tuple[Target, str | None]
 
 def client_tls(view: ClusterView, policy: BackendTLSPolicy) -> tuple[ClientTLS, Secret | None] | Fault:
     """What the policy means for the connection. A Fault must not fall back to plain text: nothing may be sent then."""
-    validation = policy.spec.validation
-    found = trust(view, policy)
+    name = f"backendtlspolicy/{policy.metadata.namespace}/{policy.metadata.name}"
+    return trusting(view, policy.metadata.namespace, policy.spec.validation, name)
+
+
+def trusting(
+    view: ClusterView, namespace: str, validation: BackendTLSPolicyValidation, name: str
+) -> tuple[ClientTLS, Secret | None] | Fault:
+    """Whom such a validation trusts, and by which name; `name` = of the `Secret` with the roots."""
+    found = trust(view, namespace, validation)
     if found.roots is None:
         return found.faults[0]
-    name = f"backendtlspolicy/{policy.metadata.namespace}/{policy.metadata.name}"
     dns = tuple(each.hostname for each in validation.subject_alt_names if each.type == "Hostname" and each.hostname)
     uris = tuple(each.uri for each in validation.subject_alt_names if each.type == "URI" and each.uri)
     tls = ClientTLS(
@@ -70,15 +76,14 @@ def client_tls(view: ClusterView, policy: BackendTLSPolicy) -> tuple[ClientTLS, 
     return tls, Secret(name=name, roots=found.roots) if found.roots else None
 
 
-def trust(view: ClusterView, policy: BackendTLSPolicy) -> Trust:
-    """The roots that the policy names, joined, and what is wrong with its references. One good one is enough."""
-    validation = policy.spec.validation
+def trust(view: ClusterView, namespace: str, validation: BackendTLSPolicyValidation) -> Trust:
+    """The roots that are named, joined, and what is wrong with its references. One good one is enough."""
     if not validation.ca_certificate_refs:
         if validation.well_known_ca_certificates == "System":
             return Trust(b"", ())
         known = validation.well_known_ca_certificates or "nothing"
         return Trust(None, (Fault("Invalid", f"wellKnownCACertificates is {known}; only System is supported"),))
-    results = [_roots(view, policy.metadata.namespace, ref) for ref in validation.ca_certificate_refs]
+    results = [_roots(view, namespace, ref) for ref in validation.ca_certificate_refs]
     good = [each for each in results if isinstance(each, bytes)]
     faults = tuple(each for each in results if isinstance(each, Fault))
     return Trust(b"".join(good) if good else None, faults)

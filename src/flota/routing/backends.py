@@ -1,15 +1,20 @@
 """A reference to a backend and all that is known of it: which Envoy cluster it becomes, and the endpoints behind it."""
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from math import ceil
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from flota.plan.backends import Backend, ClientTLS, Endpoints, HealthCheck, Locality
+from flota.plan.filters import Session
 from flota.plan.listeners import Secret
 from flota.routing import probes
 from flota.routing.backend_tls import Fault, client_tls, policy_of
+from flota.routing.backend_traffic import budget, held_session, traffic_of
+from flota.routing.external import external_port, external_tls, find_external, is_external, speaks
 from flota.routing.health import keep_the_last
 from flota.routing.keys import BackendKey, RouteKey, Target
 from flota.routing.policy import Effective, policy_for
@@ -21,6 +26,11 @@ from flota.routing.view import ClusterView
 __all__ = ["Reason", "Resolved", "Unresolved", "policy_for", "resolve"]
 
 CONNECT_MS = 250
+EXTERNAL_CONNECT_MS = 5_000
+"""Nothing is known of the way to what is outside."""
+_KINDS: Mapping[str, Literal["Service", "ServiceImport", "XBackend"]] = {
+    "Service": "Service", "ServiceImport": "ServiceImport", "XBackend": "XBackend",
+}  # fmt: skip
 
 
 class Resolved(Struct, frozen=True):
@@ -30,6 +40,8 @@ class Resolved(Struct, frozen=True):
     endpoints: Endpoints
     secrets: tuple[Secret, ...]
     policy: Effective
+    session: Session | None = None
+    """Asked for by an XBackendTrafficPolicy of the backend."""
     rtt_ms: int = 0
     """Round trip to the farthest place in use, as far as distances are known."""
 
@@ -76,11 +88,14 @@ def _same(old: Outcome, new: Outcome) -> Outcome:
         endpoints=old.endpoints if old.endpoints == new.endpoints else new.endpoints,
         secrets=old.secrets if old.secrets == new.secrets else new.secrets,
         policy=new.policy,
+        session=new.session,
         rtt_ms=new.rtt_ms,
     )
 
 
 def _resolve(view: ClusterView, ref: BackendKey, policy: Effective, hint: Hint, certificate: str | None) -> Outcome:
+    if is_external(ref):
+        return _resolve_external(view, ref, policy, hint)
     port = find_port(view, ref, "UDP" if hint == "UDP" else "TCP")
     if isinstance(port, Unresolved):
         return port
@@ -94,6 +109,20 @@ def _resolve(view: ClusterView, ref: BackendKey, policy: Effective, hint: Hint, 
     if tls and certificate:
         tls = msgspec.structs.replace(tls, certificate=certificate)
     return _assemble(view, ref, port, policy, spoken, tls, (secret,) if secret else ())
+
+
+def _resolve_external(view: ClusterView, ref: BackendKey, policy: Effective, hint: Hint) -> Outcome:
+    found = find_external(view, ref)
+    if isinstance(found, Unresolved):
+        return found
+    port = external_port(view, found, hint)
+    spoken = speaks(found, hint, protocol(hint, port.protocol, port.app_protocol))
+    if isinstance(spoken, str):
+        return Unresolved("UnsupportedProtocol", f"{called(ref)}: {spoken}")
+    secured = external_tls(view, found, hint)
+    if isinstance(secured, Fault):
+        return Unresolved("InvalidBackendTLS", f"{called(ref)}: {secured.message}")
+    return _assemble(view, ref, port, policy, spoken, *secured)
 
 
 def _secure(
@@ -130,23 +159,29 @@ def _assemble(
     label = _label(ref, port, policy)
     endpoints = Endpoints(name=label, tiers=ranking.tiers, overprovisioning=policy.overprovisioning)
     farthest = _farthest(ranking, source, view)
+    external = is_external(ref)
+    target = Target(ref.kind, ref.namespace, ref.name)
+    traffic = traffic_of(view, target)
     backend = Backend(
         name="",
         label=label,
-        kind="Service" if ref.kind == "Service" else "ServiceImport",
+        kind=_KINDS[ref.kind],
         namespace=ref.namespace,
         service=ref.name,
         port=port.number,
         endpoints=endpoints.name,
         protocol=spoken.spoken,
         tls=tls,
-        health=_health(view, policy, spoken, port, tls, farthest),
+        # Who is outside has not asked to be looked at every second.
+        health=None if external else _health(view, policy, spoken, port, tls, farthest),
         fail_back_ms=0 if policy.spec is None else policy.spec.fail_back_ms,
         close_on_failure=spoken.spoken == "TCP",
         strict_weights=ranking.weighted,
-        connect_timeout_ms=max(CONNECT_MS, ceil(3 * farthest)),
+        dns=external,
+        retry_budget=budget(traffic),
+        connect_timeout_ms=EXTERNAL_CONNECT_MS if external else max(CONNECT_MS, ceil(3 * farthest)),
     )
-    return Resolved(_named(backend), endpoints, secrets, policy, ceil(farthest))
+    return Resolved(_named(backend), endpoints, secrets, policy, held_session(traffic, target), ceil(farthest))
 
 
 def _permitted(found: tuple[Locality, ...], policy: Effective) -> tuple[Locality, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from flota.fleet.backend import XBackend
 from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.meta import Condition, Key, key
 from flota.fleet.policy import BackendTLSPolicy, TrafficPolicy
@@ -10,9 +11,11 @@ from flota.fleet.problem import Problem
 from flota.plan.plan import ObjectRef, PolicyStatus
 from flota.routing import conditions
 from flota.routing.backend_tls import attachments
+from flota.routing.backend_traffic import backend_traffic_conditions
 from flota.routing.exports import export_conditions, import_conditions
+from flota.routing.external import external_conditions
 from flota.routing.keys import Target
-from flota.routing.member import differing, policy_targets
+from flota.routing.member import differing, policy_targets, traffic_targets
 from flota.routing.policy_status import BACKEND_FIELDS, ROUTE_FIELDS, tls_conditions, traffic_conditions
 from flota.routing.reach import Reach
 from flota.routing.view import ClusterView
@@ -32,7 +35,7 @@ class _Sort(NamedTuple):
     field: str
     judge: Judge
     targets: Callable[[Any], Iterable[Target]] | None = None
-    """What a policy is about; None for what is no policy."""
+    """What a policy is about, or an XBackend: traffic to it makes Gateways its ancestors. None for all else."""
 
 
 def _traffic(view: ClusterView, name: Key) -> tuple[Condition, ...]:
@@ -51,9 +54,15 @@ def _of_tls(policy: BackendTLSPolicy) -> Iterable[Target]:
     return (target for target, _ in attachments(policy))
 
 
+def _itself(backend: XBackend) -> Iterable[Target]:
+    return (Target("XBackend", *key(backend.metadata)),)
+
+
 _SORTS = (
     _Sort("TrafficPolicy", "traffic_policies", _traffic, _of_traffic),
     _Sort("BackendTLSPolicy", "backend_tls_policies", _tls, _of_tls),
+    _Sort("XBackend", "x_backends", external_conditions, _itself),
+    _Sort("XBackendTrafficPolicy", "x_backend_traffic_policies", backend_traffic_conditions, traffic_targets),
     _Sort("ServiceExport", "service_exports", export_conditions),
     _Sort("ServiceImport", "service_imports", import_conditions),
 )
@@ -147,6 +156,12 @@ def _affected(view: ClusterView, old: Cluster, kind: str) -> Collection[Key]:
         if changed is None:
             return view.cluster.backend_tls_policies.keys()
         return {key(policy.metadata) for each in changed for policy in view.member.tls_policies.get(each)}
+    if kind == "XBackend":
+        return view.cluster.x_backends.keys() if changed is None else {each[1:] for each in changed if each.kind == "XBackend"}
+    if kind == "XBackendTrafficPolicy":
+        if changed is None:
+            return view.cluster.x_backend_traffic_policies.keys()
+        return {key(policy.metadata) for each in changed for policy in view.member.x_policies.get(each)}
     return _affected_traffic(view, old)
 
 

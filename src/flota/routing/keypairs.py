@@ -36,7 +36,7 @@ def certificates(owner: ObjectRef, listener: Listener, secrets: Secrets, grants:
     good: dict[str, Secret] = {}
     first: Fault | None = None
     for ref in refs:
-        found = _pair(owner, ref, secrets, grants, "InvalidCertificateRef")
+        found = key_pair(owner, ref, secrets, grants, "InvalidCertificateRef")
         if isinstance(found, Secret):
             good[found.name] = found
         else:
@@ -48,16 +48,19 @@ def certificates(owner: ObjectRef, listener: Listener, secrets: Secrets, grants:
 def client_certificate(owner: ObjectRef, gateway: Gateway, secrets: Secrets, grants: Grants) -> Secret | Fault | None:
     """What the Gateway shows to backends that speak TLS (spec.tls.backend.clientCertificateRef); None = nothing is asked for."""
     ref = gateway.spec.tls.backend.client_certificate_ref if gateway.spec.tls and gateway.spec.tls.backend else None
-    return _pair(owner, ref, secrets, grants, "InvalidClientCertificateRef") if ref else None
+    return key_pair(owner, ref, secrets, grants, "InvalidClientCertificateRef") if ref else None
 
 
-def _pair(owner: ObjectRef, ref: SecretObjectReference, secrets: Secrets, grants: Grants, reason: str) -> Secret | Fault:
-    """The permission is asked first: who may not refer to another namespace is not told what exists there."""
+def key_pair(
+    owner: ObjectRef, ref: SecretObjectReference, secrets: Secrets, grants: Grants, reason: str, group: str = GATEWAY_GROUP
+) -> Secret | Fault:
+    """A certificate with its key that an object of `group` names. The permission is asked first: who may not refer to another namespace
+    is not told what exists there."""
     namespace = ref.namespace or owner.namespace
     where = f"{ref.kind} {namespace}/{ref.name}"
     if (ref.group, ref.kind) != ("", "Secret"):
         return Fault(reason, f"{where}: only a Secret can hold a certificate")
-    if not permitted(grants, Reference(GATEWAY_GROUP, owner.kind, owner.namespace, "", "Secret", namespace, ref.name)):
+    if not permitted(grants, Reference(group, owner.kind, owner.namespace, "", "Secret", namespace, ref.name)):
         text = f"{where} is in another namespace, and no ReferenceGrant there allows {owner.kind}s of {owner.namespace} to use it"
         return Fault("RefNotPermitted", text)
     secret = secrets.get((namespace, ref.name))

@@ -1,13 +1,14 @@
 """One cluster, indexed by what backends are resolved from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from msgspec import Struct, field
 
+from flota.fleet.backend import XBackend, XBackendTrafficPolicy
 from flota.fleet.core import EndpointSlice
 from flota.fleet.fleet import Cluster
-from flota.fleet.meta import Key
+from flota.fleet.meta import Key, key
 from flota.fleet.pods import Deployment, Pod
 from flota.fleet.policy import BackendTLSPolicy, TrafficPolicy
 from flota.fleet.references import BackendObjectReference, BackendRef
@@ -40,6 +41,8 @@ class Member:
         self.tls_policies: Index[BackendTLSPolicy, Target] = Index(_tls_targets)
         self.authorities: Index[BackendTLSPolicy, Target] = Index(_authorities)
         self.policies: Index[TrafficPolicy, PolicyKey] = Index(policy_targets)
+        self.x_policies: Index[XBackendTrafficPolicy, Target] = Index(traffic_targets)
+        self.x_references: Index[XBackend, Target] = Index(_held_by)
         self.workloads: Index[Deployment | Pod, str] = Index(_namespace)
         self.routes: dict[str, Index[Route, BackendKey]] = {each: Index(references) for each in ROUTE_FIELDS}
 
@@ -53,6 +56,9 @@ class Member:
         touched.targets |= {Target("ServiceImport", *each) for each in differing(old.service_imports, cluster.service_imports)}
         touched.targets |= self.tls_policies.refresh(cluster.backend_tls_policies)
         self.authorities.refresh(cluster.backend_tls_policies)
+        touched.targets |= self.x_policies.refresh(cluster.x_backend_traffic_policies)
+        self.x_references.refresh(cluster.x_backends)
+        touched.targets |= {Target("XBackend", *each) for each in differing(old.x_backends, cluster.x_backends)}
         touched.targets |= self._trust(old, cluster)
         touched.targets |= {Target(*each[:3]) for each in self.policies.refresh(cluster.traffic_policies)}
         for name, index in self.routes.items():
@@ -77,11 +83,15 @@ class Member:
         return {each for each in cluster.services if each[0] in spaces} if spaces else set()
 
     def _trust(self, old: Cluster, cluster: Cluster) -> set[Target]:
-        """Targets whose BackendTLSPolicy takes its roots from an object that changed."""
+        """Targets whose TLS takes roots or a certificate from an object that changed."""
         changed = {Target("ConfigMap", *each) for each in differing(old.config_maps, cluster.config_maps)}
         changed |= {Target("Secret", *each) for each in differing(old.secrets, cluster.secrets)}
         policies = chain.from_iterable(self.authorities.get(each) for each in changed)
-        return set(chain.from_iterable(map(_tls_targets, policies)))
+        found = set(chain.from_iterable(map(_tls_targets, policies)))
+        users: Iterable[XBackend] = chain.from_iterable(self.x_references.get(each) for each in changed)
+        if old.reference_grants is not cluster.reference_grants:
+            users = cluster.x_backends.values()
+        return found | {Target("XBackend", *key(each.metadata)) for each in users}
 
 
 def differing(old: Mapping[Key, object], new: Mapping[Key, object]) -> set[Key]:
@@ -131,6 +141,23 @@ def _tls_targets(policy: BackendTLSPolicy) -> Iterator[Target]:
 def _authorities(policy: BackendTLSPolicy) -> Iterator[Target]:
     for ref in policy.spec.validation.ca_certificate_refs:
         yield Target(ref.kind, policy.metadata.namespace, ref.name)
+
+
+def traffic_targets(policy: XBackendTrafficPolicy) -> Iterator[Target]:
+    """What an XBackendTrafficPolicy is about, in its own namespace."""
+    for ref in policy.spec.target_refs:
+        yield Target(ref.kind, policy.metadata.namespace, ref.name)
+
+
+def _held_by(backend: XBackend) -> Iterator[Target]:
+    """The objects that its TLS names."""
+    tls, namespace = backend.spec.tls, backend.metadata.namespace
+    if tls and tls.validation:
+        for ref in tls.validation.ca_certificate_refs:
+            yield Target(ref.kind, namespace, ref.name)
+    if tls and tls.client_certificate_ref:
+        own = tls.client_certificate_ref
+        yield Target(own.kind, own.namespace or namespace, own.name)
 
 
 def _namespace(workload: Deployment | Pod) -> Iterator[str]:

@@ -64,7 +64,7 @@ def _resolve(view: ClusterView, ask: Ask) -> Found | Missing:
     found = resolve(view, ask.backend, ask.route, ask.hint, ask.certificate)
     if not isinstance(found, Resolved):
         return Missing(found.reason, found.message)
-    return Found(found.backend, found.endpoints, found.secrets, found.policy.replay, found.rtt_ms)
+    return Found(found.backend, found.endpoints, found.secrets, found.policy.replay, found.rtt_ms, found.session)
 
 
 def _same(one: object, other: object) -> bool:

@@ -116,7 +116,7 @@ def _accepted(policy: TrafficPolicy | BackendTLSPolicy, faults: list[Fault], tar
 def tls_conditions(view: ClusterView, policy: BackendTLSPolicy) -> Conditions:
     """Conditions Accepted and ResolvedRefs of a BackendTLSPolicy."""
     generation = policy.metadata.generation
-    found = trust(view, policy)
+    found = trust(view, policy.metadata.namespace, policy.spec.validation)
     bad = found.faults[0] if found.faults else None
     resolved = conditions.true("ResolvedRefs", generation)
     if bad is not None and bad.reason != "Invalid":

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from flota.fleet.core import Service
 from flota.fleet.mcs import ServiceImport
-from flota.fleet.references import MCS_GROUP
+from flota.fleet.references import MCS_GROUP, X_GROUP
 from flota.plan.backends import HealthCheck, Locality
 from flota.routing.keys import BackendKey
 from flota.routing.places import exporters, matching_port, of_import, of_service
@@ -54,7 +54,8 @@ def find_port(view: ClusterView, ref: BackendKey, transport: str) -> Port | Unre
         imported = view.get("service_imports", key)
         return _of_import(view, ref, imported, transport) if isinstance(imported, ServiceImport) else _missing(ref)
     kind = f"{ref.group}/{ref.kind}" if ref.group else ref.kind
-    return Unresolved("InvalidKind", f"{kind} cannot be a backend; use Service, or ServiceImport of group {MCS_GROUP}")
+    known = f"Service, ServiceImport of group {MCS_GROUP}, or XBackend of group {X_GROUP}"
+    return Unresolved("InvalidKind", f"{kind} cannot be a backend; use {known}")
 
 
 def called(ref: BackendKey) -> str:

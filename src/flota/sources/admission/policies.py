@@ -15,7 +15,7 @@ from flota.sources.admission.names import is_ip
 def backend_tls_policy(policy: BackendTLSPolicy) -> Faults:
     """All rules of a BackendTLSPolicy."""
     yield from targets(policy.spec.target_refs)
-    yield from _validation(policy.spec.validation, ("spec", "validation"))
+    yield from validation(policy.spec.validation, ("spec", "validation"))
 
 
 def targets(refs: Sequence[LocalPolicyTargetReferenceWithSectionName]) -> Faults:
@@ -36,7 +36,8 @@ def targets(refs: Sequence[LocalPolicyTargetReferenceWithSectionName]) -> Faults
             yield fault((*path, index, "sectionName"), "Invalid", said)
 
 
-def _validation(given: BackendTLSPolicyValidation, path: Path) -> Faults:
+def validation(given: BackendTLSPolicyValidation, path: Path) -> Faults:
+    """Rules of how a backend's certificate is checked."""
     if is_ip(given.hostname):
         yield fault((*path, "hostname"), "Invalid", f'"{given.hostname}" is an IP address; a host name is needed')
     if given.ca_certificate_refs and given.well_known_ca_certificates:

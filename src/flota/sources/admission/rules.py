@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from flota.sources.admission import gateways, http, pods, policies, services, settings, streams, traffic
+from flota.sources.admission import backends, gateways, http, pods, policies, services, settings, streams, traffic
 from flota.sources.admission.fault import Faults
 
 RULES: Mapping[str, Callable[[Any], Faults]] = MappingProxyType(
@@ -17,6 +17,8 @@ RULES: Mapping[str, Callable[[Any], Faults]] = MappingProxyType(
         "TCPRoute": streams.tcp_route,
         "UDPRoute": streams.udp_route,
         "BackendTLSPolicy": policies.backend_tls_policy,
+        "XBackend": backends.x_backend,
+        "XBackendTrafficPolicy": backends.x_backend_traffic_policy,
         "ServiceExport": services.service_export,
         "ServiceImport": services.service_import,
         "TrafficPolicy": traffic.traffic_policy,
