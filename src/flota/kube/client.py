@@ -84,9 +84,9 @@ class Client:
         """An object."""
         return await self._send("GET", resource.path(namespace, name), repeat=True)
 
-    async def read(self, path: str, query: Query | None = None) -> bytes | ApiError:
+    async def read(self, path: str, *, accept: str = "") -> bytes | ApiError:
         """Whatever is at a path (discovery, version)."""
-        return await self._send("GET", path, query, repeat=True)
+        return await self._send("GET", path, accept=accept, repeat=True)
 
     async def list(
         self,
