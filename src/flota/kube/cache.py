@@ -33,6 +33,11 @@ class Cache(Generic[T]):
         self._versions: dict[Key, str] = {}
         self._changed: set[Key] = set()
 
+    def adopt(self, other: "Cache[T]") -> None:
+        """Start with what another cache of the same objects has, as if it had been told here; a list will judge it."""
+        self.objects, self.faults = dict(other.objects), dict(other.faults)
+        self._versions = dict.fromkeys(other._versions, "")
+
     def put(self, event: Changed, *, trust: bool = True) -> None:
         """The object is like this. With `trust` the version that is known already is not decoded again."""
         key = event.key

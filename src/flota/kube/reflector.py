@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct, structs
 
 from flota.kube.cache import Cache, Decode
-from flota.kube.client import Client
+from flota.kube.client import METADATA, METADATA_LIST, Client
 from flota.kube.errors import ApiError
 from flota.kube.events import Bookmark, Changed, Deleted, Garbage, Key, event_of, item_of, older
 from flota.kube.lines import Lines
@@ -88,7 +88,7 @@ class Reflector(Generic[T]):
         namespace: str = "",
         labels: str = "",
         fields: str = "",
-        accept: str = "",
+        metadata_only: bool = False,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.resource = resource
@@ -101,7 +101,8 @@ class Reflector(Generic[T]):
         self._namespace = namespace
         self._select = {"labels": labels, "fields": fields}
         self._query = {name: value for name, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
-        self._accept = accept
+        self._accept = (METADATA_LIST, METADATA) if metadata_only else ("", "")
+        """Media types of a list and of a stream."""
         self._position = ""
         """Resource version up to which all is known; empty = nothing is."""
         self._trust = True
@@ -175,7 +176,7 @@ class Reflector(Generic[T]):
         page = ""
         while True:
             found = await self._client.list(
-                self.resource, self._namespace, **self._select, limit=self._page, page=page, accept=self._accept, repeat=False
+                self.resource, self._namespace, **self._select, limit=self._page, page=page, accept=self._accept[0], repeat=False
             )
             if isinstance(found, ApiError):
                 self._page = max(1, self._page // 2) if found.reason == "TooLarge" else self._page
@@ -219,7 +220,7 @@ class Reflector(Generic[T]):
                 self.counts.lists += 1
                 self._set(odd="")
                 await slot.enter_async_context(self._pace.listing())
-            async with self._client.transport.stream(self._path, whole, accept=self._accept) as stream:
+            async with self._client.transport.stream(self._path, whole, accept=self._accept[1]) as stream:
                 if isinstance(stream, ApiError):
                     return self._not_opened(stream, following)
                 if seen is None:

@@ -48,7 +48,9 @@ class Given(msgspec.Struct, frozen=True):
 class Assembler:
     """Remembers the last fleet, to hand out the identical parts of it again. Otherwise a function of what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, implied: bool = True) -> None:
+        """`implied`: Flota's own GatewayClass, and the namespaces that objects name, exist without being declared (design 6.1)."""
+        self._implies = implied
         self._fleet = Fleet(name="")
         self._classes = {("", CLASS_NAME): _default_class()}
         self._namespaces: dict[str, dict[Key, Namespace]] = {}
@@ -82,6 +84,8 @@ class Assembler:
         objects = {name: declared(member.name, name) for name in _COLLECTIONS}
         slices = given.slices.get(member.name, {})
         objects["endpoint_slices"] = self._union(member.name, "endpoint_slices", slices, objects["endpoint_slices"])
+        if not self._implies:
+            return Cluster(member.name, member.region, member.zone, **cast("dict[str, object]", objects))  # type: ignore[arg-type]
         objects["gateway_classes"] = self._union(member.name, "gateway_classes", self._classes, objects["gateway_classes"])
         implied = self._implied(member.name, objects)
         objects["namespaces"] = self._union(member.name, "namespaces", implied, objects["namespaces"])

@@ -1,0 +1,102 @@
+"""A real API server (the rig), clients of it as different users, and a source that follows it."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import msgspec
+import pytest
+
+from flota.clock import SystemClock
+from flota.fleet.fleet import Cluster
+from flota.kube.client import Client
+from flota.kube.discovery import discover
+from flota.kube.errors import ApiError
+from flota.kube.kubeconfig import Access, load_context
+from flota.kube.resource import Resource
+from flota.kube.transport import Transport
+from flota.sources.kube import KubeSource, Target
+from rig.harness import Rig, missing, running
+
+
+def start_rig(*clusters: str):
+    """For a module's fixture: `yield from start_rig("us")`."""
+    if why := missing():
+        pytest.skip(why)
+    with running(*clusters) as found:
+        yield found
+
+
+def admin(rig: Rig, cluster: str) -> Access:
+    return load_context((rig.kubeconfig,), cluster)
+
+
+def client(access: Access, **options) -> Client:
+    return Client(Transport(access, SystemClock(), agent="flota/test"), jitter=random.Random(7).random, **options)
+
+
+class Api:
+    """An administrator who applies whole manifests."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._known: dict[tuple[str, str], Resource] = {}
+
+    async def apply(self, *manifests: Mapping[str, object]) -> None:
+        for each in manifests:
+            resource = await self.resource(str(each["apiVersion"]), str(each["kind"]))
+            meta = each["metadata"]
+            answer = await self.client.apply(resource, meta["name"], each, meta.get("namespace", "default") if resource.namespaced else "")
+            assert not isinstance(answer, ApiError), (answer, each)
+
+    async def delete(self, api_version: str, kind: str, name: str, namespace: str = "default") -> None:
+        resource = await self.resource(api_version, kind)
+        answer = await self.client.delete(resource, name, namespace if resource.namespaced else "")
+        assert not isinstance(answer, ApiError), answer
+
+    async def resource(self, api_version: str, kind: str) -> Resource:
+        if (api_version, kind) not in self._known:
+            group, _, version = api_version.rpartition("/")
+            served = await discover(self.client, {(group, version)})
+            assert not isinstance(served, ApiError), served
+            self._known |= {(each.api_version, each.kind): each for versions in served.values() for each in versions}
+        return self._known[api_version, kind]
+
+
+class Followed:
+    """A source that runs, for one cluster."""
+
+    def __init__(self, source: KubeSource, name: str) -> None:
+        self.source, self.name = source, name
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.source.fleet.get().clusters[self.name]
+
+    async def until(self, what: Callable[[], bool], seconds: float = 20) -> None:
+        async with asyncio.timeout(seconds):
+            while not what():  # noqa: ASYNC110 - what is waited for is no event
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def followed(access: Access, name: str = "us", **options) -> AsyncIterator[Followed]:
+    async with client(access) as api:
+        source = KubeSource([Target(name, api)], SystemClock(), random.Random(3).random, **options)
+        task = asyncio.create_task(source.run(), name="source")
+        try:
+            async with asyncio.timeout(30):
+                while not source.ready.get():
+                    await source.ready.changed()
+            yield Followed(source, name)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def bare(thing: msgspec.Struct) -> msgspec.Struct:
+    """An object without what only an API server (or only a folder) knows of it."""
+    meta = msgspec.structs.replace(thing.metadata, creation_timestamp=None, generation=0, uid="")
+    return msgspec.structs.replace(thing, metadata=meta)
