@@ -38,8 +38,8 @@ from flota.routing.stores import Stores
 
 T = TypeVar("T")
 _NOTHING = Cluster("", "")
-_PARENT_FIELDS = ("gateway_classes", "gateways", "listener_sets", "secrets", "config_maps", "namespaces", "reference_grants")
-"""What of a cluster Gateways and ListenerSets depend on."""
+_PARENT_FIELDS = ("gateway_classes", "gateways", "listener_sets", "secrets", "reference_grants")
+"""What of a cluster Gateways and ListenerSets depend on, whatever they say."""
 
 
 class ClusterPlanner:
@@ -100,8 +100,7 @@ class ClusterPlanner:
         """Plan Gateways and ListenerSets again if anything they depend on changed. Gives those that are another now."""
         new = self._cluster
         known = Known(fleet.addresses, fleet.unusable, new.name in fleet.own_proxies)
-        same = all(getattr(old, each) is getattr(new, each) for each in _PARENT_FIELDS)
-        if same and all(one is other for one, other in zip(known, self._known, strict=True)):
+        if _same_parents(old, new) and all(one is other for one, other in zip(known, self._known, strict=True)):
             return set()
         self._known = known
         found = {each.ref: each for each in fronts(new, known, self._certifier)}
@@ -282,6 +281,17 @@ class ClusterPlanner:
 def _objects(cluster: Cluster) -> Iterator[tuple[str, Iterable[Key]]]:
     yield "Gateway", cluster.gateways
     yield "ListenerSet", cluster.listener_sets
+
+
+def _same_parents(old: Cluster, new: Cluster) -> bool:
+    """Whether Gateways and ListenerSets depend on nothing that changed."""
+    if any(getattr(old, each) is not getattr(new, each) for each in _PARENT_FIELDS):
+        return False
+    specs = [each.spec for each in new.gateways.values()]
+    if old.config_maps is not new.config_maps and any(each.tls and each.tls.frontend for each in specs):
+        return False
+    selecting = (each.allowed_listeners and each.allowed_listeners.namespaces.from_ == "Selector" for each in specs)
+    return old.namespaces is new.namespaces or not any(selecting)
 
 
 def _same(old: T | None, new: T) -> T:

@@ -15,7 +15,8 @@ class Places:
     its ListenerSets, the oldest first."""
 
     def __init__(self) -> None:
-        self._taken: defaultdict[Spot, dict[str, str]] = defaultdict(dict)
+        self._hosts: defaultdict[Spot, set[str]] = defaultdict(set)
+        self._families: defaultdict[Spot, set[str]] = defaultdict(set)
 
     def take(self, listeners: Iterable[Listener]) -> dict[str, Fault]:
         """Take the places of one object's listeners. Gives those that are conflicted, by name.
@@ -31,20 +32,21 @@ class Places:
             elif implied_kinds(each):
                 rest.append(each)
         for each in rest:
-            self._taken[_spot(each)][hostname(each)] = _family(each)
+            self._hosts[_spot(each)].add(hostname(each))
+            self._families[_spot(each)].add(_family(each))
         return found | conflicts(rest)
 
     def _outdone(self, listener: Listener) -> Fault | None:
         """Messages name no listener: who defines a ListenerSet may have no right to see the others."""
-        taken = self._taken.get(_spot(listener))
-        if not taken:
+        families = self._families.get(_spot(listener))
+        if not families:
             return None
         family = _family(listener)
-        if any(each != family for each in taken.values()):
+        if families != {family}:
             return Fault("ProtocolConflict", f"port {listener.port} has another protocol in the Gateway or an older ListenerSet")
         if family in ("TCP", "UDP"):
             return Fault("ListenerConflict", f"port {listener.port} belongs to the Gateway or an older ListenerSet")
-        if hostname(listener) in taken:
+        if hostname(listener) in self._hosts[_spot(listener)]:
             text = f"port {listener.port} with hostname {hostname(listener)} belongs to the Gateway or an older ListenerSet"
             return Fault("HostnameConflict", text)
         return None
