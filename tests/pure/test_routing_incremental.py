@@ -22,10 +22,18 @@ SECTIONS = (None, "any", "wild", "exact", "tcp", "tls", "none")
 
 TLS = {"tls": {"certificateRefs": [{"name": "cert"}]}}
 CERTIFICATE = tls_secret("cert", "*.example.com")
+ROOTS = {"ca.crt": CERTIFICATE["data"]["tls.crt"].decode()}
 
 
-def gateway(dice: Random) -> dict[str, Any]:
-    """A Gateway with some of a few listeners."""
+SPACES: list[dict[str, Any]] = [{"from": "All"}, {"from": "Same"}, {"from": "Selector", "selector": {"matchLabels": {"team": "a"}}}]
+CHECK = {"validation": {"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "roots"}]}}
+GATEWAY_TLS: list[dict[str, Any]] = [
+    {}, {"frontend": {"default": CHECK, "perPort": [{"port": 444, "tls": {}}]}}, {"backend": {"clientCertificateRef": {"name": "cert"}}},
+]  # fmt: skip
+
+
+def listeners(dice: Random) -> list[dict[str, Any]]:
+    """Some of a few listeners."""
     pool = [
         {"name": "any", "port": 80, "protocol": "HTTP"},
         {"name": "wild", "port": 80, "protocol": "HTTP", "hostname": "*.example.com"},
@@ -36,14 +44,19 @@ def gateway(dice: Random) -> dict[str, Any]:
         {"name": "secure", "port": 443, "protocol": "HTTPS", "hostname": "a.example.com", **TLS},
         {"name": "secure-wild", "port": 443, "protocol": "HTTPS", "hostname": dice.choice(["*.example.com", "*.com"]), **TLS},
     ]
-    spaces: list[dict[str, Any]] = [
-        {"from": "All"},
-        {"from": "Same"},
-        {"from": "Selector", "selector": {"matchLabels": {"team": "a"}}},
-    ]
-    listeners = dice.sample(pool, dice.randint(1, len(pool)))
-    taken = [{**each, "allowedRoutes": {"namespaces": dice.choice(spaces)}} for each in listeners]
-    spec: dict[str, Any] = {"gatewayClassName": dice.choice(["flota", "flota", "flota", "other"]), "listeners": taken}
+    found = dice.sample(pool, dice.randint(1, len(pool)))
+    return [{**each, "allowedRoutes": {"namespaces": dice.choice(SPACES)}} for each in found]
+
+
+def gateway(dice: Random) -> dict[str, Any]:
+    """A Gateway, or a ListenerSet of one."""
+    if dice.random() < 0.4:
+        meta = {"name": dice.choice(["gw", "set"]), "namespace": dice.choice(NAMESPACES)}
+        parent = {"name": dice.choice(["gw", "gw", "gw2", "none"]), "namespace": "default"}
+        return {"kind": "ListenerSet", "metadata": meta, "spec": {"parentRef": parent, "listeners": listeners(dice)}}
+    spec: dict[str, Any] = {"gatewayClassName": dice.choice(["flota", "flota", "flota", "other"]), "listeners": listeners(dice)}
+    spec |= {"allowedListeners": {"namespaces": dice.choice(SPACES)}, "defaultScope": dice.choice(["All", "None"])}
+    spec["tls"] = dice.choice(GATEWAY_TLS)
     if dice.random() < 0.7:
         spec["addresses"] = [{"value": dice.choice(["127.0.0.10", "127.0.0.11"])}]
     return {"kind": "Gateway", "metadata": {"name": dice.choice(["gw", "gw2"])}, "spec": spec}
@@ -64,7 +77,9 @@ def any_route(dice: Random) -> dict[str, Any]:
     kind = dice.choice(["HTTPRoute", "HTTPRoute", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"])
     section = dice.choice(SECTIONS)
     parent = {"name": dice.choice(["gw", "gw", "gw2"]), "namespace": "default"} | ({"sectionName": section} if section else {})
-    spec: dict[str, Any] = {"parentRefs": [parent]}
+    if dice.random() < 0.4:
+        parent |= {"kind": "ListenerSet", "name": dice.choice(["gw", "set"]), "namespace": dice.choice(NAMESPACES)}
+    spec: dict[str, Any] = {"parentRefs": [parent], "useDefaultGateways": dice.choice(["All", "None", "None"])}
     if kind in ("HTTPRoute", "GRPCRoute", "TLSRoute"):
         spec["hostnames"] = dice.sample(HOSTS, dice.randint(0, 2))
     rule: dict[str, Any] = {"backendRefs": [reference(dice) for _ in range(dice.randint(1, 2))]}
@@ -107,6 +122,10 @@ def other(dice: Random) -> dict[str, Any]:
     return dice.choice(
         [
             dice.choice([CERTIFICATE, {**CERTIFICATE, "data": {}}]),
+            {"kind": "ConfigMap", "metadata": {"name": "roots"}, "data": dice.choice([{}, ROOTS])},
+            {"kind": "BackendTLSPolicy", "metadata": meta, "spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "app"}],
+                "validation": {"hostname": "app.org", "wellKnownCACertificates": "System"}}},
             {"kind": "Service", "metadata": meta, "spec": {"ports": [{"port": dice.choice([8080, 8080, 8081])}]}},
             slice_,
             {"kind": "ServiceExport", "metadata": meta},
@@ -123,7 +142,7 @@ def other(dice: Random) -> dict[str, Any]:
 def step(before: Fleet, dice: Random) -> Fleet:
     """The fleet after something happened."""
     if dice.random() < 0.2:
-        field, values = dice.choice([("signals", SIGNALS), ("drains", DRAINS), ("addresses", ADDRESSES)])
+        field, values = dice.choice([("signals", SIGNALS), ("drains", DRAINS), ("addresses", ADDRESSES), ("unusable", UNUSABLE)])
         return msgspec.structs.replace(before, **{field: dice.choice(values)})
     document = dice.choice([gateway, any_route, any_route, any_route, other, other, other])(dice)
     place = dice.choice(["us", "us", "eu"])
@@ -148,6 +167,7 @@ ADDRESSES = (
     {("us", "default", "gw"): ("127.7.0.1",)},
     {("us", "default", "gw"): ("127.7.0.2",), ("eu", "default", "gw2"): ("127.7.0.3",)},
 )
+UNUSABLE = ({}, {("us", "127.0.0.10"): "no address of this machine"})
 START = all_of(GATEWAY, service("app"), service("api"), service("app", "shop"), service("api", "shop"))
 
 
