@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from flota.plan import (
+    ClientCheck,
     Endpoint,
     FilterChain,
     Forward,
@@ -111,7 +112,15 @@ def _in_listener(proxy: ProxyPlan, listener: Listener, request: Request, why: li
     if (chain.tls is None) != (request.scheme == "http"):
         spoken = "plain HTTP" if chain.tls is None else "TLS"
         return _with(at, [*why, f"the listener speaks {spoken}, the request {request.scheme}: no HTTP answer comes back"])
+    if chain.tls is not None and chain.tls.clients is not None:
+        why = [*why, _checked(chain.tls.clients)]
     return _in_table(proxy, table, request, _with(at, why, table=table.name), why)
+
+
+def _checked(clients: ClientCheck) -> str:
+    if clients.required:
+        return "only clients get in that show a certificate signed by the roots of the port (spec.tls.frontend); let this be one"
+    return "clients are asked for a certificate, and get in whatever they show (mode AllowInsecureFallback)"
 
 
 def _in_table(proxy: ProxyPlan, table: RouteTable, request: Request, at: Answer, why: list[str]) -> Answer:
