@@ -44,6 +44,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A stream on which nothing moves is ended after this long; WebSocket and gRPC streams included. 0 turns it off."""
     request_timeout_ms: Milliseconds = 15_000
     """How long a whole request may take where the route says nothing. 0 turns it off."""
+    cluster_name: Annotated[str, Meta(min_length=1)] = "cluster"
+    """`flota serve`: what its cluster is called in the fleet."""
+    cluster_region: str = ""
+    """`flota serve`: the region of its cluster."""
+    cluster_zone: str = ""
+    """`flota serve`: the zone of its cluster, if it is all in one."""
+    xds_listen: Socket = "0.0.0.0:18000"
+    """`flota serve`: where proxies come in, by TLS with certificates on both sides."""
+    xds_address: str = ""
+    """`flota serve`: the `host:port` at which proxies find it; empty = the Service `flota` of its own namespace."""
+    proxy_image: Annotated[str, Meta(min_length=1)] = "flota:0.1.0"
+    """`flota serve`: the image of proxies, with `envoy` on its path; Flota's own has it."""
+    proxy_replicas: Annotated[int, Meta(ge=0)] = 2
+    """`flota serve`: how many proxies a Gateway has unless its ProxyTemplate says otherwise."""
 
 
 def read(environ: Mapping[str, str] | None = None) -> Settings:

@@ -55,7 +55,7 @@ class TlsDoor:
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         """`tls` must ask for certificates; what is loaded into it later counts from the next connection on."""
-        self.tls = tls
+        self.tls: ssl.SSLContext | None = tls
         self.address = (host, port)
         """With the port that was free where 0 was asked for, once open."""
 
