@@ -8,6 +8,7 @@ from flota.envoy.ads import AdsServer
 from flota.envoy.doors import Door, gateway_of
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Connected, Disconnected, Event, Overdue, Refusal
+from flota.envoy.logs import STANDARD_OUTPUT
 from flota.envoy.options import Options
 from flota.envoy.protos import Protos
 from flota.envoy.slices import Slices
@@ -32,7 +33,7 @@ class PodProxies:
         self, cluster: str, door: Door, protos: Protos, settings: Settings, clock: Clock, moved: Callable[[Iterable[Key]], None]
     ) -> None:
         # Access logs go where `kubectl logs` finds them; configuration alone, as an image need not have our module.
-        self._encoder = Encoder(protos, Options(settings, "cel", "", "/dev/stdout"))
+        self._encoder = Encoder(protos, Options(settings, "cel", "", STANDARD_OUTPUT))
         self._cluster, self._clock, self._moved = cluster, clock, moved
         self._slices = Slices()
         self._published = False

@@ -233,10 +233,18 @@ def logs(
 
 
 @app.command()
-def serve(context: ContextOption = None) -> None:
-    """The control plane inside a Kubernetes cluster."""
-    named = f" for {context[0]}" if context else ""
-    raise Failure(f"`flota serve`{named} needs the Kubernetes engine, which comes later; run a folder with `flota up`", 2)
+def serve(
+    ctx: typer.Context,
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", help="Where Flota keeps its own objects; by default that of its pod.")
+    ] = None,
+    context: ContextOption = None,
+) -> None:
+    """Be the control plane of a Kubernetes cluster: this one, or that of --context."""
+    from flota.cli.serve import run_serve
+
+    before = ctx.find_object(Where) or Where(None, ())
+    raise typer.Exit(run_serve((*before.contexts, *(context or ())), namespace))
 
 
 @app.command()

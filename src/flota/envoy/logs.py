@@ -3,6 +3,8 @@
 from flota.envoy.protos import Protos
 from flota.envoy.values import Fields, extension
 
+STANDARD_OUTPUT = "-"
+"""In place of a path. By the path of its device it can't be opened by a user who does not own it."""
 _CONNECTION = {
     "time": "%START_TIME%",
     "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
@@ -38,5 +40,8 @@ def access_log(protos: Protos, path: str | None, listener: str, http: bool) -> l
     if path is None:
         return []
     fields = {"listener": listener, **(_REQUEST if http else _CONNECTION)}
+    if path == STANDARD_OUTPUT:
+        return [extension(protos, "envoy.access_loggers.stdout", "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                          log_format={"json_format": fields})]
     return [extension(protos, "envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog",
                       path=path, log_format={"json_format": fields})]

@@ -15,6 +15,6 @@ class Options(Struct, frozen=True):
     module: str = ""
     """Absolute path of the built scope key module, with a digest in its name: Envoy never loads the same path twice."""
     access_log: str | None = None
-    """File for access logs, one JSON object per line; None = none are written."""
+    """File for access logs, one JSON object per line; `-` = standard output, None = none are written."""
     system_roots: str = "/etc/ssl/certs/ca-certificates.crt"
     """PEM file with the machine's trusted roots."""

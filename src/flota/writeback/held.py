@@ -54,7 +54,7 @@ def resource_of(kind: str) -> Resource:
     """How the API server's paths name a kind of `WRITTEN`."""
     found = next(each for each in KINDS if each.kind == kind)
     lower = kind.lower()
-    plural = f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}es" if lower.endswith("s") else f"{lower}s"
+    plural = f"{lower[:-1]}ies" if lower.endswith("cy") else f"{lower}es" if lower.endswith("s") else f"{lower}s"
     return Resource(found.group, found.versions[0], plural, kind, found.namespaced)
 
 

@@ -32,7 +32,7 @@ def gateway(status: GatewayStatus, delivered: Delivered, told: Told) -> Json:
 
 
 def listener_set(status: ListenerSetStatus, delivered: Delivered, told: Told) -> Json:
-    """ListenerSetStatus. `delivered`: of the proxies of its Gateway, `status.gateway`."""
+    """ListenerSetStatus. `delivered`: what the proxies of its Gateway have."""
     return _listening(status, delivered, told)
 
 
@@ -99,8 +99,7 @@ def _parent(
     now: datetime,
 ) -> Json:
     asked = refs.get((status.kind, status.namespace, status.name, status.section_name, status.port))
-    ref: Json = {"group": asked.group, "kind": asked.kind} if asked else {"group": GATEWAY_GROUP, "kind": status.kind}
-    ref["name"] = status.name
+    ref: Json = {"group": GATEWAY_GROUP, "kind": status.kind, "name": status.name}
     if asked.namespace is not None if asked else status.namespace != namespace:
         ref["namespace"] = status.namespace
     if status.section_name is not None:

@@ -14,7 +14,7 @@ from flota.fleet.meta import Key
 from flota.kube.client import Client
 from flota.kube.errors import ApiError
 from flota.latest import Latest
-from flota.plan import GatewayStatus, ObjectRef, PolicyStatus, RouteStatus
+from flota.plan import GatewayStatus, ListenerSetStatus, ObjectRef, PolicyStatus, RouteStatus
 from flota.writeback import statuses
 from flota.writeback.ancestry import gateways_of
 from flota.writeback.conditions import Delivered, Json
@@ -54,6 +54,8 @@ class StatusWriter:
         self._client, self._picture, self._delivered, self._leads, self._clock = client, picture, delivered, leads, clock
         self._features = tuple(features)
         self._seen: Mapping[ObjectRef, object] = {}
+        self._sets: dict[Ref, Key] = {}
+        """ListenerSets and the Gateways whose proxies serve them."""
         self._counting: dict[Ref, _Counting] = {}
         self._said: dict[Ref, tuple[Json, str]] = {}
         """What we wrote last, and the version that it made: whatever else is in a status then, others put there."""
@@ -72,13 +74,24 @@ class StatusWriter:
             return
         changed = [ref for ref, status in self._seen.items() if before.get(ref) is not status]
         changed += [ref for ref in before if ref not in self._seen]
-        self.errands.ask((ref.kind, ref.namespace, ref.name) for ref in changed if ref.cluster == picture.cluster and ref.kind in WRITTEN)
+        for ref in changed:
+            if ref.cluster == picture.cluster and ref.kind in WRITTEN:
+                self._ask(ref, self._seen.get(ref))
         if any(ref.kind in ROUTE_FIELDS for ref in changed):
             self.errands.ask(("BackendTLSPolicy", *key) for key in picture.objects.backend_tls_policies)
 
+    def _ask(self, ref: ObjectRef, status: object) -> None:
+        key: Ref = (ref.kind, ref.namespace, ref.name)
+        self._sets.pop(key, None)
+        if isinstance(status, ListenerSetStatus):
+            self._sets[key] = status.gateway
+        self.errands.ask([key])
+
     def delivered(self, gateways: Iterable[Key]) -> None:
         """Proxies of these Gateways acknowledged something, came or went."""
-        self.errands.ask(("Gateway", *key) for key in gateways)
+        moved = set(gateways)
+        self.errands.ask(("Gateway", *key) for key in moved)
+        self.errands.ask(ref for ref, gateway in self._sets.items() if gateway in moved)
 
     async def work(self, held: Heldings) -> None:
         """Until cancelled."""
@@ -131,6 +144,8 @@ class StatusWriter:
             return self._route(picture, ref, status if isinstance(status, RouteStatus) else RouteStatus(()), told)
         if isinstance(status, GatewayStatus):
             return statuses.gateway(status, self._delivered((namespace, name)), told)
+        if isinstance(status, ListenerSetStatus):
+            return statuses.listener_set(status, self._delivered(status.gateway), told)
         if kind == "BackendTLSPolicy":
             policy = picture.objects.backend_tls_policies.get((namespace, name))
             if policy is None or not isinstance(status, PolicyStatus):
@@ -151,7 +166,7 @@ class StatusWriter:
 
     def _patience(self, ref: Ref, held: Mapping[str, Any], wanted: Json) -> float:
         """Seconds to wait before a write, as more is to be expected."""
-        if ref[0] != "Gateway" or _differs(_uncounted(held), _uncounted(wanted)):
+        if ref[0] not in ("Gateway", "ListenerSet") or _differs(_uncounted(held), _uncounted(wanted)):
             return 0.0
         now = self._clock.monotonic()
         counting = self._counting.get(ref)
