@@ -25,6 +25,7 @@ from flota.kube.lease import LeaderElection
 from flota.kube.pace import Pace
 from flota.latest import Latest
 from flota.plan import Plan
+from flota.routing.features import SUPPORTED
 from flota.routing.planner import Planner
 from flota.settings import Settings
 from flota.writeback.balancers import Balancers
@@ -72,7 +73,6 @@ class Serving:
         authority: Pair,
         settings: Settings,
         clock: Clock,
-        features: Iterable[str] = (),
     ) -> None:
         self.client, self.source, self.place, self.settings, self.clock = client, source, place, settings, clock
         self._authority = authority
@@ -89,7 +89,7 @@ class Serving:
         host, _, port = settings.xds_listen.rpartition(":")
         self.door = TlsDoor(host.strip("[]"), int(port), self._tls)
         self.proxies = PodProxies(place.cluster, self.door, load(), settings, clock, self._moved)
-        self.statuses = StatusWriter(client, self.picture, self.proxies.delivered, features, self.election.leads, clock)
+        self.statuses = StatusWriter(client, self.picture, self.proxies.delivered, SUPPORTED, self.election.leads, clock)
         self.objects = ProxyWriter(client, self.picture, self._pod_settings(), self._credentials(), self.election.leads, clock)
         self._planner = Planner()
         self.plans = 0

@@ -16,7 +16,6 @@ from flota.kube.errors import ApiError
 from flota.latest import Latest
 from flota.plan import GatewayStatus, ListenerSetStatus, ObjectRef, PolicyStatus, RouteStatus
 from flota.writeback import statuses
-from flota.writeback.ancestry import gateways_of
 from flota.writeback.conditions import Delivered, Json
 from flota.writeback.errands import Errands
 from flota.writeback.held import WRITTEN, Held, Heldings, Ref, decode, resource_of
@@ -77,8 +76,6 @@ class StatusWriter:
         for ref in changed:
             if ref.cluster == picture.cluster and ref.kind in WRITTEN:
                 self._ask(ref, self._seen.get(ref))
-        if any(ref.kind in ROUTE_FIELDS for ref in changed):
-            self.errands.ask(("BackendTLSPolicy", *key) for key in picture.objects.backend_tls_policies)
 
     def _ask(self, ref: ObjectRef, status: object) -> None:
         key: Ref = (ref.kind, ref.namespace, ref.name)
@@ -147,15 +144,15 @@ class StatusWriter:
         if isinstance(status, ListenerSetStatus):
             return statuses.listener_set(status, self._delivered(status.gateway), told)
         if kind == "BackendTLSPolicy":
-            policy = picture.objects.backend_tls_policies.get((namespace, name))
-            if policy is None or not isinstance(status, PolicyStatus):
-                return None
-            return statuses.ancestors(status.conditions, gateways_of(policy, picture.objects, picture.plan), told)
+            known = status if isinstance(status, PolicyStatus) else PolicyStatus(())
+            wanted = statuses.ancestors(known.conditions, known.ancestors, told)
+            return wanted if wanted["ancestors"] or told.held.get("ancestors") else None
         if not isinstance(status, PolicyStatus):
             return None
         if kind == "GatewayClass":
             return statuses.gateway_class(status.conditions, self._features, told)
-        return statuses.plain(status.conditions, told)
+        made = statuses.ancestors(status.conditions, status.ancestors, told)
+        return {**statuses.plain(status.conditions, told), **made}
 
     def _route(self, picture: Picture, ref: Ref, status: RouteStatus, told: Told) -> Json | None:
         route = getattr(picture.objects, ROUTE_FIELDS[ref[0]]).get(ref[1:])
