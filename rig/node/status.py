@@ -68,7 +68,6 @@ def status(pod: Object, facts: PodFacts, inits: Mapping[str, ContainerState], ma
         "hostIP": facts.node_ip,
         "hostIPs": [{"ip": facts.node_ip}],
         "startTime": facts.began,
-        "qosClass": "BestEffort",
         "observedGeneration": pod["metadata"].get("generation", 0),
         "conditions": conditions + [each for name, each in before.items() if name not in wanted],
         "containerStatuses": [_container(pod, "containers", name, each) for name, each in mains.items()],
