@@ -87,6 +87,8 @@ def _limits(header_kib: int, idle_ms: int, stream_idle_ms: int) -> Fields:
             "initial_connection_window_size": wrapped(CONNECTION_WINDOW),
             # One bad stream doesn't end the others of its connection.
             "override_stream_error_on_invalid_http_message": wrapped(True),
+            # WebSockets over HTTP/2 (RFC 8441). No route matches any other CONNECT, so none is carried.
+            "allow_connect": True,
         },
     }
 
