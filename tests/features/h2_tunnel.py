@@ -51,36 +51,57 @@ class Tunnel:
         self.headers = headers
 
     async def say(self, data: bytes) -> bytes:
-        """Send bytes, and what comes back next."""
+        """Send bytes, and what comes back next. Nothing else may be under way on the connection."""
         self._peer.h2.send_data(self._stream, data)
         self._peer.flush()
         async with asyncio.timeout(5):
             async for event in self._peer.events():
-                if isinstance(event, DataReceived):
+                if isinstance(event, DataReceived) and event.stream_id == self._stream:
                     return event.data or b""
         raise ConnectionError
 
 
-@contextlib.asynccontextmanager
-async def tunnel(port: int, host: str, more: Headers | None = None, **connection: Any) -> AsyncIterator[Tunnel]:
-    """A WebSocket over HTTP/2, as a browser opens it. Raises ConnectionError when the stream is reset."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, **connection)
-    peer = Peer(reader, writer, client=True)
-    scheme = "https" if "ssl" in connection else "http"
-    asked = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", scheme), (":path", "/"), (":authority", host),
-             ("sec-websocket-version", "13"), *(more or [])]  # fmt: skip
-    stream = peer.h2.get_next_available_stream_id()
-    peer.h2.send_headers(stream, asked)
-    peer.flush()
-    try:
+class Browser:
+    """One HTTP/2 connection with as many WebSockets as one likes."""
+
+    def __init__(self, peer: Peer, scheme: str) -> None:
+        self._peer = peer
+        self._scheme = scheme
+
+    async def open(self, host: str) -> Tunnel:
+        """Open one. Raises ConnectionError when the stream is reset."""
+        return await self._ask([
+            (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", self._scheme), (":path", "/"), (":authority", host),
+            ("sec-websocket-version", "13"),
+        ])  # fmt: skip
+
+    async def connect(self, host: str) -> Tunnel:
+        """A CONNECT as to a forward proxy. Raises ConnectionError when the stream is reset."""
+        return await self._ask([(":method", "CONNECT"), (":authority", host)])
+
+    async def _ask(self, asked: Headers) -> Tunnel:
+        stream = self._peer.h2.get_next_available_stream_id()
+        self._peer.h2.send_headers(stream, asked)
+        self._peer.flush()
         async with asyncio.timeout(5):
-            async for event in peer.events():
-                if isinstance(event, ResponseReceived):
-                    yield Tunnel(peer, stream, dict(event.headers or []))
-                    return
+            async for event in self._peer.events():
+                if isinstance(event, ResponseReceived) and event.stream_id == stream:
+                    return Tunnel(self._peer, stream, dict(event.headers or []))
                 if isinstance(event, StreamReset | ConnectionTerminated):
                     break
         raise ConnectionError("the stream was reset")
+
+    def offers_connect(self) -> bool:
+        """Whether the server has said that it takes extended CONNECTs; known once it has answered something."""
+        return bool(self._peer.h2.remote_settings.enable_connect_protocol)
+
+
+@contextlib.asynccontextmanager
+async def browser(port: int, **connection: Any) -> AsyncIterator[Browser]:
+    """A connection to a port of this machine."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, **connection)
+    try:
+        yield Browser(Peer(reader, writer, client=True), "https" if "ssl" in connection else "http")
     finally:
         writer.close()
 

@@ -25,7 +25,7 @@ def connection_manager(protos: Protos, options: Options, chain: FilterChain, tab
         protos, "envoy.filters.network.http_connection_manager", HCM,
         stat_prefix=chain.name.replace(".", "_"),
         http_filters=http_filters(protos),
-        upgrade_configs=[{"upgrade_type": "websocket"}],
+        upgrade_configs=[{"upgrade_type": "websocket", "filters": [_websocket_key(protos), *http_filters(protos)]}],
         access_log=access_log(protos, options.access_log, chain.name, http=True),
         # Paths are compared as RFC 3986 has them, and the backend sees what was compared. Escaped slashes stay what they are.
         normalize_path=wrapped(True), merge_slashes=True, path_with_escaped_slashes_action="KEEP_UNCHANGED",
@@ -46,6 +46,15 @@ def http_filters(protos: Protos) -> list[Fields]:
                   # No x-envoy headers for backends and clients: they are Envoy's own affair.
                   suppress_envoy_headers=True),
     ]
+
+
+def _websocket_key(protos: Protos) -> Fields:
+    """A Sec-WebSocket-Key for a WebSocket that came as an HTTP/2 stream, which has none (RFC 8441, 5): a backend of HTTP/1.1 asks for it,
+    and Envoy, which translates all the rest, leaves it out. Between proxies it proves nothing: any 16 bytes do. A client's own stays."""
+    key = {"key": "sec-websocket-key", "value": "ZmxvdGEuZGV2L3dlYnNvYw=="}
+    return extension(
+        protos, "flota.websocket_key", "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": [{"append": {"header": key, "append_action": "ADD_IF_ABSENT"}}]})
 
 
 def _trust(hops: int) -> Fields:
