@@ -34,7 +34,9 @@ class Program(NamedTuple):
     minutes: float
     """How long a first build takes on two cores; for the progress line only."""
     link: str = ""
-    """More linker flags; by default the version, which `go build` of a dependency does not stamp."""
+    """More linker flags, such as the version, which `go build` does not stamp into a dependency."""
+    test: bool = False
+    """It is the tests of the package, as a program."""
 
 
 ETCD = Program("etcd", MODULES / "etcd", "go.etcd.io/etcd/server/v3", 0.5)
@@ -58,7 +60,7 @@ def cache_folder() -> Path:
 def place(program: Program) -> Path:
     """Where a program is once it is built: one folder per content of its module, so a new version never meets an old file."""
     digest = hashlib.sha256(f"{program.package} {program.link} {platform.machine()}".encode())
-    for source in sorted(path for path in program.folder.rglob("*") if path.suffix in {".go", ".mod", ".sum"}):
+    for source in sorted(path for path in program.folder.iterdir() if path.suffix in {".go", ".mod", ".sum"}):
         digest.update(source.relative_to(program.folder).as_posix().encode() + b"\0" + source.read_bytes())
     return cache_folder() / f"{program.name}-{digest.hexdigest()[:16]}" / program.name
 
@@ -91,7 +93,8 @@ def _build(program: Program, target: Path, say: Say) -> None:
     say(f"{program.name}: building (about {program.minutes:g} min, once per version)")
     staged = target.with_name(f".{target.name}.{os.getpid()}")
     flags = ["-v", "-trimpath", "-ldflags", f"-s -w {program.link}", "-o", str(staged)]
-    command = ["nice", "-n", "10", _go(), "build", *flags, program.package]
+    verb = ("test", "-c") if program.test else ("build",)
+    command = ["nice", "-n", "10", _go(), *verb, *flags, program.package]
     began = said = time.monotonic()
     packages, lines = 0, []
     # Static, so that a program also runs inside the bare root of a pod.
