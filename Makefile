@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := src/flota/envoy/native
 
-.PHONY: native demo test check golden bench nightly rig cluster requirements clean
+.PHONY: native demo test check golden bench nightly rig cluster conformance conformance-fast requirements clean
 
 demo: $(READY)
 	@$(BIN)/flota demo
@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
-	$(BIN)/ruff check src tests bench rig
+	$(BIN)/ruff check src tests bench rig conformance
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -40,6 +40,13 @@ rig: $(READY)
 	@command -v nft >/dev/null && command -v ip >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	  apt-get update -qq && apt-get install -y -qq nftables iproute2 >/dev/null; } || echo "no nft or ip: clusters run, nodes do not"
 	@$(BIN)/python -m rig build
+
+# The official Gateway API suite on a fresh cluster; raw events and the suite's report are left in build/conformance. Root.
+conformance: rig
+	@$(BIN)/python -m conformance
+
+conformance-fast: rig
+	@$(BIN)/python -m conformance --fast
 
 # The environment is rebuilt only when what it is made from changes.
 $(READY): requirements/dev.txt pyproject.toml
