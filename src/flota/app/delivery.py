@@ -1,6 +1,6 @@
 """Plans on their way to the proxies, and what came back: acknowledged, pending, refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flota.app.encoding import proxy_options
@@ -11,7 +11,7 @@ from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
 from flota.envoy.protos import load
 from flota.envoy.refusals import Refused, explained
-from flota.envoy.wire import Ref
+from flota.envoy.wire import RDS, Ref
 from flota.plan import Plan
 from flota.settings import Settings
 
@@ -19,7 +19,16 @@ from flota.settings import Settings
 class Deliveries:
     """Encodes what changed and hands it to the ADS server."""
 
-    def __init__(self, socket: Path, logs: Path, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        logs: Path,
+        clock: Clock,
+        settings: Settings,
+        on_routes: Callable[[str, Iterable[str]], None] = lambda _cluster, _names: None,
+    ) -> None:
+        """`on_routes` is told at once when a proxy took, or refused, RouteConfigurations of these names."""
+        self._on_routes = on_routes
         self._protos = load()
         self._options = proxy_options(self._protos, settings, logs)
         self._encoders: dict[str, Encoder] = {}
@@ -58,6 +67,23 @@ class Deliveries:
         found = self.ads.refused(cluster)
         return {name: explained(name, said.message) for ref, said in found.items() for name in self._names(cluster, {ref})}
 
+    def places(self, cluster: str, table: str, hosts: Iterable[str]) -> frozenset[str]:
+        """Names of the RouteConfigurations of a table that these hosts (none = any) lie in."""
+        encoder = self._encoders.get(cluster)
+        return frozenset() if encoder is None else encoder.route_names(table, hosts)
+
+    def has_routes(self, cluster: str, name: str) -> bool:
+        """Whether the proxy has acknowledged the newest content of a RouteConfiguration."""
+        return self.ads.has(cluster, RDS, name)
+
+    def refused_routes(self, cluster: str) -> Mapping[str, str]:
+        """RouteConfigurations whose newest content the proxy refused → its words."""
+        return {ref[1]: said.message for ref, said in self.ads.refused(cluster).items() if ref[0] == RDS}
+
+    def tables(self, cluster: str, names: Iterable[str]) -> frozenset[str]:
+        """The tables of the plan that RouteConfigurations belong to."""
+        return frozenset(self._names(cluster, {(RDS, name) for name in names}))
+
     def _names(self, cluster: str, refs: set[Ref]) -> set[str]:
         encoder = self._encoders.get(cluster)
         return set() if encoder is None else {encoder.plan_name(ref) for ref in refs}
@@ -65,7 +91,11 @@ class Deliveries:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Ack):
             self.acknowledgements += len(event.versions)
+            if event.type_url == RDS:
+                self._on_routes(event.proxy, event.versions)
         elif isinstance(event, Refusal):
             self.refusals += 1
+            if event.type_url == RDS:
+                self._on_routes(event.proxy, (event.name,))
         elif isinstance(event, Overdue):
             self.overdue += 1

@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import gc
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
 from flota.app.delivery import Deliveries
 from flota.app.encoding import access_log
 from flota.app.kept import Keeper, Kept
+from flota.app.trials import Trials
 from flota.clock import Clock
 from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version
 from flota.fleet.drain import Drain
@@ -74,9 +76,11 @@ class Engine:
         self.gateway_addresses = GatewayAddresses(self._addresses)
         self.proxies = Proxies(state, runner, clock, adopted)
         self.pods = Pods(self._pod_engine(runner), state, self._addresses, adopted, ended)
-        self.deliveries = Deliveries(state.sockets / "ads", state.logs, clock, settings)
+        self.deliveries = Deliveries(state.sockets / "ads", state.logs, clock, settings, self._heard)
         self.observer = Observer(self.fetch, self.plan, self.signals, clock, settings)
         self._planner = Planner()
+        self._replan = asyncio.Event()
+        self.trials = Trials(self._replan.set)
         self._envoy_version = envoy_version()
         self._adopted = frozenset(self.proxies.adopted())
         self.started = clock.now()
@@ -104,6 +108,7 @@ class Engine:
             for name, part in {
                 "ads": self.deliveries.serve(),
                 "sources": self.source.run(),
+                "fleet": self._follow_fleet(),
                 "plan": self._plan(),
                 "addresses": self._look_at_addresses(),
                 "pods wanted": self._want_pods(),
@@ -136,7 +141,10 @@ class Engine:
     async def _plan(self) -> None:
         await self._first_read()
         await self._pods_adopted()
-        async for fleet in self.source.fleet.follow():
+        while True:
+            await self._replan.wait()
+            self._replan.clear()
+            fleet = self.trials.serve(self.source.fleet.get())
             running = self._adopted | self.proxies.states.get().keys()
             addresses = self.gateway_addresses.of(fleet, running)
             unusable = self.gateway_addresses.unusable(fleet)
@@ -149,6 +157,7 @@ class Engine:
             self.plans, self.plan_seconds = self.plans + 1, self.plan_seconds + self.clock.monotonic() - began
             self.planned = fleet
             self.deliveries.publish(plan)
+            self.trials.published(plan, self.deliveries)
             self.plan.set(plan)
             self.proxies.want({cluster: self._proxy(fleet, cluster) for cluster in plan.proxies})
 
@@ -157,6 +166,10 @@ class Engine:
         while True:
             await asyncio.sleep(ADDRESSES_EVERY_S)
             self.source.unusable.set(self.gateway_addresses.unusable(self.source.fleet.get()))
+
+    async def _follow_fleet(self) -> None:
+        async for _ in self.source.fleet.follow():
+            self._replan.set()
 
     async def _first_read(self) -> None:
         """Until the whole folder was read: before that nothing is planned, so that nothing that runs is taken away."""
@@ -219,6 +232,9 @@ class Engine:
         found = {name: endpoint_slices(cluster, states, before.get(name)) for name, cluster in fleet.clusters.items()}
         if found.keys() != before.keys() or any(found[name] is not before[name] for name in found):
             self.source.slices.set(found)
+
+    def _heard(self, cluster: str, names: Iterable[str]) -> None:
+        self.trials.heard(cluster, names, self.deliveries)
 
     async def _give_signals(self) -> None:
         async for signals in self.signals.follow():

@@ -1,7 +1,7 @@
 """One `View` per question, made of what the running engine knows; the answers are pure functions of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 
@@ -10,6 +10,7 @@ from msgspec import structs
 from flota.app.engine import Engine
 from flota.app.origins import origins, refusals
 from flota.app.views import pod_views, proxy_views, seen_endpoints
+from flota.envoy.refusals import Refused
 from flota.fleet.drain import Drain
 from flota.fleet.problem import Problem
 from flota.local.state import local_problem
@@ -45,19 +46,20 @@ class Reports:
         endpoints = await seen_endpoints(engine.fetch, plan.proxies) if observed else {}
         deliveries = engine.deliveries
         problems = engine.source.problems.get()
+        trying = {cluster: deliveries.tables(cluster, engine.trials.looking_into(cluster)) for cluster in plan.proxies}
         view = View(
             fleet=engine.planned or engine.source.fleet.get(),
             plan=plan,
             now=engine.clock.now(),
-            problems=(*problems, *engine.problems, *engine.gateway_addresses.problems, *engine.pods.problems.get(), *self._metrics_problem),
+            problems=(*problems, *self._problems()),
             refusals=refusals(problems),
             origin=origins(engine.source.folder.table.where),
             proxies=proxy_views(
                 plan,
                 engine.proxies.states.get(),
                 {cluster: deliveries.connected(cluster) for cluster in plan.proxies},
-                {cluster: deliveries.pending(cluster) for cluster in plan.proxies},
-                {cluster: deliveries.refused(cluster) for cluster in plan.proxies},
+                {cluster: deliveries.pending(cluster) | trying[cluster] for cluster in plan.proxies},
+                {cluster: _but(deliveries.refused(cluster), trying[cluster]) for cluster in plan.proxies},
                 endpoints,
                 stopping=engine.stopping,
             ),
@@ -67,6 +69,12 @@ class Reports:
             since=self._last.since if self._last else {},
         )
         return self._dated(view)
+
+    def _problems(self) -> tuple[Problem, ...]:
+        """Those that are not about files."""
+        engine = self.engine
+        of_parts = engine.gateway_addresses.problems, engine.pods.problems.get(), engine.trials.problems()
+        return (*engine.problems, *(each for part in of_parts for each in part), *self._metrics_problem)
 
     def _dated(self, view: View) -> View:
         dated = structs.replace(view, since=advance(self._last, view))
@@ -112,3 +120,8 @@ class Reports:
         if self.engine.planned is None:
             return False, "the folder is still being read"
         return True, "ok"
+
+
+def _but(refused: Mapping[str, Refused], trying: Container[str]) -> dict[str, Refused]:
+    """Without tables of which is not known yet what is wrong with them."""
+    return {name: why for name, why in refused.items() if name not in trying}

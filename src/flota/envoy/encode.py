@@ -1,6 +1,6 @@
 """The plan of one proxy as xDS resources. Work is proportional to the change: what the plan kept is not looked at again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from flota.envoy.clusters import ClusterBuilder
 from flota.envoy.endpoints import EndpointsBuilder
@@ -99,6 +99,11 @@ class Encoder:
         """The part of the plan that a resource belongs to: a listener, table, backend or secret by its name."""
         type_url, name = ref
         return table_name(name) if type_url in (RDS, SRDS) else name
+
+    def route_names(self, table: str, hosts: Iterable[str]) -> frozenset[str]:
+        """The RouteConfigurations of a table that these hosts lie in; those without an exact name, or none at all, lie in each."""
+        found = self._tables.get(table)
+        return frozenset() if found is None else found.route_names(hosts)
 
     def _encode_tables(self, tables: Mapping[str, RouteTable]) -> tuple[Mapping[str, Resource], Mapping[str, Resource]]:
         for name in self._tables.keys() - tables.keys():

@@ -84,6 +84,13 @@ class TableEncoder:
             self._table = table
         return self._made
 
+    def route_names(self, hosts: Iterable[str]) -> frozenset[str]:
+        """The RouteConfigurations that these hosts lie in; no hosts = any host."""
+        if self._table is None:
+            return frozenset()
+        shards = {shard for host in (tuple(hosts) or ("*",)) for shard in self._places(host.lower())}
+        return frozenset(self._route_name(self._table, shard) for shard in shards)
+
     def _encode(self, table: RouteTable) -> EncodedTable:
         changed, gone = self._renew(table.hosts)
         count = self._shards_of()
