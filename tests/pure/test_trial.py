@@ -66,7 +66,7 @@ class Proxy:
             for shard in places(number):
                 shards[shard][number] = route.metadata.generation
         refused = {}
-        took = []
+        took = {}
         for shard, content in shards.items():
             faults = [number for number, version in content.items() if (number, version) in self.bad]
             if faults or shard in self.broken:
@@ -75,8 +75,8 @@ class Proxy:
                 for number, version in self.live[shard].items():
                     assert number not in content or content[number] >= version or number % 4 == 0 or len(places(number)) > 1, "went back"
                 self.live[shard] = content
-                took.append(shard)
-        self.trial.place(lambda ref, _: places(int(ref.name[1:])))
+                took[shard] = str(content)
+        self.trial.place(lambda ref, _: places(int(ref.name[1:])), lambda shard: str(shards[shard]))
         has = {shard: self.live[shard] == content for shard, content in shards.items()}
         return self.trial.hear(took, refused, has.__getitem__)
 
@@ -148,3 +148,15 @@ def test_what_is_refused_for_something_else_blames_no_route() -> None:
 def test_nothing_held_back_is_the_very_same_cluster() -> None:
     cluster = Cluster("us", "us-east", http_routes={("default", "r1"): HTTPRoute(ObjectMeta(name="r1"), HTTPRouteSpec())})
     assert Trial().serve(cluster) is cluster
+
+
+def test_what_was_accepted_late_is_what_stays() -> None:
+    """The acknowledgement of the first version comes when the second is on its way; that one is refused."""
+    ref, trial = ref_of(1), Trial()
+    first, second = (Cluster("us", "us-east", http_routes={ref[1:]: made(ref, version)}) for version in (1, 2))  # type: ignore[dict-item]
+    for cluster, version in ((first, "a"), (second, "b")):
+        assert trial.serve(cluster) is cluster
+        trial.place(lambda *_: ("shard",), lambda _, version=version: version)  # type: ignore[misc]
+    assert not trial.hear({"shard": "a"}, {}, lambda _: False)
+    assert trial.hear({}, {"shard": "no"}, lambda _: False)
+    assert trial.serve(second).http_routes == first.http_routes

@@ -25,9 +25,9 @@ class Deliveries:
         logs: Path,
         clock: Clock,
         settings: Settings,
-        on_routes: Callable[[str, Iterable[str]], None] = lambda _cluster, _names: None,
+        on_routes: Callable[[str, Mapping[str, str]], None] = lambda _cluster, _took: None,
     ) -> None:
-        """`on_routes` is told at once when a proxy took, or refused, RouteConfigurations of these names."""
+        """`on_routes` is told at once which versions of RouteConfigurations a proxy took; of none, when it refused one."""
         self._on_routes = on_routes
         self._protos = load()
         self._options = proxy_options(self._protos, settings, logs)
@@ -76,6 +76,11 @@ class Deliveries:
         """Whether the proxy has acknowledged the newest content of a RouteConfiguration."""
         return self.ads.has(cluster, RDS, name)
 
+    def version_of_routes(self, cluster: str, name: str) -> str:
+        """The newest content of a RouteConfiguration; empty for one that is not in the plan."""
+        encoder = self._encoders.get(cluster)
+        return "" if encoder is None else encoder.version(RDS, name)
+
     def refused_routes(self, cluster: str) -> Mapping[str, str]:
         """RouteConfigurations whose newest content the proxy refused → its words."""
         return {ref[1]: said.message for ref, said in self.ads.refused(cluster).items() if ref[0] == RDS}
@@ -92,10 +97,10 @@ class Deliveries:
         if isinstance(event, Ack):
             self.acknowledgements += len(event.versions)
             if event.type_url == RDS:
-                self._on_routes(event.proxy, event.versions)
+                self._on_routes(event.proxy, {name: version for name, version in event.versions.items() if version is not None})
         elif isinstance(event, Refusal):
             self.refusals += 1
             if event.type_url == RDS:
-                self._on_routes(event.proxy, (event.name,))
+                self._on_routes(event.proxy, {})
         elif isinstance(event, Overdue):
             self.overdue += 1

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
@@ -233,8 +233,8 @@ class Engine:
         if found.keys() != before.keys() or any(found[name] is not before[name] for name in found):
             self.source.slices.set(found)
 
-    def _heard(self, cluster: str, names: Iterable[str]) -> None:
-        self.trials.heard(cluster, names, self.deliveries)
+    def _heard(self, cluster: str, took: Mapping[str, str]) -> None:
+        self.trials.heard(cluster, took, self.deliveries)
 
     async def _give_signals(self) -> None:
         async for signals in self.signals.follow():

@@ -6,7 +6,7 @@ Pure: what proxies say goes in, the cluster to plan for comes out.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -15,6 +15,8 @@ from flota.fleet.fleet import Cluster
 from flota.fleet.meta import Key
 from flota.fleet.routes import GRPCRoute, HTTPRoute
 
+EDITIONS = 8
+"""Versions of one RouteConfiguration of which is remembered what is new in them: more are never under way."""
 Kind = Literal["HTTPRoute", "GRPCRoute"]
 Route = HTTPRoute | GRPCRoute
 R = TypeVar("R", HTTPRoute, GRPCRoute)
@@ -48,7 +50,9 @@ class Trial:
         """Versions that were handed out and are not accepted yet."""
         self._places: dict[RouteRef, tuple[str, ...]] = {}
         """Of those: the RouteConfigurations that they lie in."""
-        self._in: defaultdict[str, dict[RouteRef, None]] = defaultdict(dict)
+        self._in: defaultdict[str, dict[RouteRef, Route]] = defaultdict(dict)
+        self._editions: defaultdict[str, dict[str, dict[RouteRef, Route]]] = defaultdict(dict)
+        """Name of a RouteConfiguration → its versions that may be under way → the new routes in it."""
         self._held_back: list[frozenset[RouteRef]] = []
         self._blamed: set[RouteRef] = set()
         """Of `bad`: those since when nothing was accepted."""
@@ -100,24 +104,31 @@ class Trial:
         for name in self._places.pop(ref, ()):
             self._in[name].pop(ref, None)
 
-    def place(self, where: Callable[[RouteRef, Route], tuple[str, ...]]) -> None:
-        """The newest cluster is planned: `where` tells in which RouteConfigurations a route lies."""
+    def place(self, where: Callable[[RouteRef, Route], tuple[str, ...]], version: Callable[[str], str]) -> None:
+        """The newest cluster is planned: `where` tells in which RouteConfigurations a route lies, `version` their newest content."""
         self._moved = False
-        for ref in [ref for ref in self._new if ref not in self._places]:
-            self._places[ref] = where(ref, self._new[ref])
+        for ref, route in list(self._new.items()):
+            if ref in self._places:
+                continue
+            self._places[ref] = where(ref, route)
             for name in self._places[ref]:
-                self._in[name][ref] = None
+                self._in[name][ref] = route
             if not self._places[ref]:
-                self._accept(ref)
+                self._accept(ref, route)
+        for name, new in self._in.items():
+            editions = self._editions[name]
+            if new and version(name) not in editions:
+                editions[version(name)] = dict(new)
+                while len(editions) > EDITIONS:
+                    del editions[next(iter(editions))]
 
-    def hear(self, took: Iterable[str], refused: Mapping[str, str], has: Callable[[str], bool]) -> bool:
-        """What the proxy says of RouteConfigurations: those it `took` just now, those whose newest content it `refused` with which
-        words, and whether it `has` the newest content of one. Whether there is another cluster to serve."""
-        for name in (*took, *self.looking_into):
-            if has(name):
-                self._hopeless.discard(name)
-                for ref in [ref for ref in self._in[name] if all(map(has, self._places[ref]))]:
-                    self._accept(ref)
+    def hear(self, took: Mapping[str, str], refused: Mapping[str, str], has: Callable[[str], bool]) -> bool:
+        """What the proxy says of RouteConfigurations: the versions it `took` just now, those whose newest content it `refused` with
+        which words, and whether it `has` the newest content of one. Whether there is another cluster to serve."""
+        for name, version in took.items():
+            self._hopeless.discard(name)
+            for ref, route in self._editions[name].pop(version, {}).items():
+                self._accept(ref, route)
         if self._moved:
             return False
         for name in refused.keys() - self._hopeless:
@@ -135,9 +146,13 @@ class Trial:
         else:
             self.looking_into.clear()
 
-    def _accept(self, ref: RouteRef) -> None:
-        self.accepted[ref] = self._new[ref]
-        self._settled(ref)
+    def _accept(self, ref: RouteRef, route: Route) -> None:
+        """The proxy took a RouteConfiguration with this version of the route in it: so it is good, wherever it lies."""
+        known = self.accepted.get(ref)
+        if known is None or known.metadata.generation <= route.metadata.generation:
+            self.accepted[ref] = route
+        if self._new.get(ref) is route:
+            self._settled(ref)
 
     def _look_into(self, name: str, message: str) -> None:
         self.looking_into.add(name)

@@ -1,6 +1,6 @@
 """The trials of all proxies: what is planned is what they take."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -35,16 +35,16 @@ class Trials:
     def published(self, plan: Plan, deliveries: Deliveries) -> None:
         """The plan for the fleet that was last served is on its way to the proxies."""
         for cluster, trial in self._trials.items():
-            trial.place(partial(_places, plan, deliveries, cluster))
-            self.heard(cluster, (), deliveries)
+            trial.place(partial(_places, plan, deliveries, cluster), partial(deliveries.version_of_routes, cluster))
+            self.heard(cluster, {}, deliveries)
 
-    def heard(self, cluster: str, names: Iterable[str], deliveries: Deliveries) -> None:
-        """The proxy took, or refused, RouteConfigurations."""
+    def heard(self, cluster: str, took: Mapping[str, str], deliveries: Deliveries) -> None:
+        """The proxy took these versions of RouteConfigurations, or refused some."""
         trial = self._trials.get(cluster)
         if trial is None:
             return
         refused = deliveries.refused_routes(cluster)
-        if trial.hear(names, refused, lambda name: name not in refused and deliveries.has_routes(cluster, name)):
+        if trial.hear(took, refused, lambda name: name not in refused and deliveries.has_routes(cluster, name)):
             self._moved()
 
     def looking_into(self, cluster: str) -> Iterable[str]:

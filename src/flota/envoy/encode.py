@@ -11,7 +11,7 @@ from flota.envoy.routes import RouteBuilder
 from flota.envoy.secrets import SecretBuilder
 from flota.envoy.tables import EncodedTable, TableEncoder, TableLink, table_name
 from flota.envoy.udp import with_mixtures
-from flota.envoy.wire import CDS, EDS, LDS, RDS, SDS, SRDS, Ref, Resource, Snapshot
+from flota.envoy.wire import CDS, EDS, LDS, RDS, SDS, SRDS, Ref, Resource, Snapshot, TypeUrl
 from flota.plan import Backend, Listener, ProxyPlan, RouteTable
 
 
@@ -99,6 +99,11 @@ class Encoder:
         """The part of the plan that a resource belongs to: a listener, table, backend or secret by its name."""
         type_url, name = ref
         return table_name(name) if type_url in (RDS, SRDS) else name
+
+    def version(self, type_url: TypeUrl, name: str) -> str:
+        """Of a resource in the last snapshot; empty where there is none."""
+        one = self._snapshot.get(type_url, {}).get(name)
+        return "" if one is None else one.version
 
     def route_names(self, table: str, hosts: Iterable[str]) -> frozenset[str]:
         """The RouteConfigurations of a table that these hosts lie in; those without an exact name, or none at all, lie in each."""
