@@ -77,7 +77,7 @@ class Proxy:
                 self.live[shard] = content
                 took[shard] = str(content)
         self.trial.place(lambda ref, _: places(int(ref.name[1:])), lambda shard: str(shards[shard]))
-        has = {shard: self.live[shard] == content for shard, content in shards.items()}
+        has = {shard: self.live[shard] == content if self.live[shard] or not content else None for shard, content in shards.items()}
         return self.trial.hear(took, refused, has.__getitem__)
 
     def version(self, number: int) -> set[int | None]:
@@ -160,3 +160,14 @@ def test_what_was_accepted_late_is_what_stays() -> None:
     assert not trial.hear({"shard": "a"}, {}, lambda _: False)
     assert trial.hear({}, {"shard": "no"}, lambda _: False)
     assert trial.serve(second).http_routes == first.http_routes
+
+
+def test_a_proxy_that_knows_better_and_has_nothing_yet() -> None:
+    """A new Envoy refuses what the old one took; all else of it must not be missing."""
+    proxy = Proxy(set())
+    proxy.change(dict.fromkeys(range(12), 1))
+    for held in proxy.live.values():
+        held.clear()
+    proxy.bad = {(5, 1)}
+    proxy.change(dict.fromkeys(range(12), 1))
+    assert {number: proxy.version(number) for number in range(12)} == {number: {None if number == 5 else 1} for number in range(12)}

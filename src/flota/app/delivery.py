@@ -72,9 +72,10 @@ class Deliveries:
         encoder = self._encoders.get(cluster)
         return frozenset() if encoder is None else encoder.route_names(table, hosts)
 
-    def has_routes(self, cluster: str, name: str) -> bool:
-        """Whether the proxy has acknowledged the newest content of a RouteConfiguration."""
-        return self.ads.has(cluster, RDS, name)
+    def has_routes(self, cluster: str, name: str) -> bool | None:
+        """Whether the proxy has acknowledged the newest content of a RouteConfiguration; None: it has none at all."""
+        found, wanted = self.ads.acknowledged(cluster, RDS, name), self.version_of_routes(cluster, name)
+        return True if not wanted else None if found is None else found == wanted
 
     def version_of_routes(self, cluster: str, name: str) -> str:
         """The newest content of a RouteConfiguration; empty for one that is not in the plan."""

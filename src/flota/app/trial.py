@@ -58,6 +58,7 @@ class Trial:
         """Of `bad`: those since when nothing was accepted."""
         self._hopeless: set[str] = set()
         """RouteConfigurations that are refused for something else than a route."""
+        self._where: Callable[[RouteRef, Route], tuple[str, ...]] = _nowhere
         self._moved = False
         """Whether there is another cluster to serve; until it is placed, what the proxy says is about the one before."""
         self._cluster: tuple[Cluster, Cluster] | None = None
@@ -106,7 +107,7 @@ class Trial:
 
     def place(self, where: Callable[[RouteRef, Route], tuple[str, ...]], version: Callable[[str], str]) -> None:
         """The newest cluster is planned: `where` tells in which RouteConfigurations a route lies, `version` their newest content."""
-        self._moved = False
+        self._moved, self._where = False, where
         for ref, route in list(self._new.items()):
             if ref in self._places:
                 continue
@@ -122,9 +123,9 @@ class Trial:
                 while len(editions) > EDITIONS:
                     del editions[next(iter(editions))]
 
-    def hear(self, took: Mapping[str, str], refused: Mapping[str, str], has: Callable[[str], bool]) -> bool:
+    def hear(self, took: Mapping[str, str], refused: Mapping[str, str], has: Callable[[str], bool | None]) -> bool:
         """What the proxy says of RouteConfigurations: the versions it `took` just now, those whose newest content it `refused` with
-        which words, and whether it `has` the newest content of one. Whether there is another cluster to serve."""
+        which words, and whether it `has` the newest content of one (None: no content at all). Whether there is another cluster to serve."""
         for name, version in took.items():
             self._hopeless.discard(name)
             for ref, route in self._editions[name].pop(version, {}).items():
@@ -132,7 +133,7 @@ class Trial:
         if self._moved:
             return False
         for name in refused.keys() - self._hopeless:
-            self._look_into(name, refused[name])
+            self._look_into(name, refused[name], empty=has(name) is None)
         if not self._moved and self.looking_into and all(map(has, self.looking_into)):
             self._blamed.clear()
             self._release()
@@ -154,7 +155,7 @@ class Trial:
         if self._new.get(ref) is route:
             self._settled(ref)
 
-    def _look_into(self, name: str, message: str) -> None:
+    def _look_into(self, name: str, message: str, *, empty: bool) -> None:
         self.looking_into.add(name)
         suspects = list(self._in[name])
         back = self.bad.keys() | {ref for group in self._held_back for ref in group}
@@ -167,10 +168,19 @@ class Trial:
         elif suspects:
             self.bad[suspects[0]] = Bad(self._new[suspects[0]], message)
             self._blamed.add(suspects[0])
-        else:
+        elif not (empty and self._distrust(name)):
             self._give_up(name)
             return
         self._moved = True
+
+    def _distrust(self, name: str) -> bool:
+        """It has nothing and refuses what was good: another Envoy, which knows better. There is nothing to lose: all of it is new."""
+        served = [(RouteRef(kind, *key), route) for kind, last in self._served.items() for key, route in last[2].items()]
+        doubtful = {ref: route for ref, route in served if name in self._where(ref, route)}
+        for ref in doubtful:
+            self.accepted.pop(ref, None)
+        self._new |= doubtful
+        return bool(doubtful)
 
     def _give_up(self, name: str) -> None:
         """No route of it is new, so it is refused for something else: what was blamed was blamed wrongly."""
@@ -183,6 +193,10 @@ class Trial:
         if not self.looking_into and self._held_back:
             self._held_back.clear()
             self._moved = True
+
+
+def _nowhere(_ref: RouteRef, _route: Route) -> tuple[str, ...]:
+    return ()
 
 
 def routes_of(cluster: Cluster, kind: Kind) -> Mapping[Key, Route]:

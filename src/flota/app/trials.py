@@ -44,7 +44,7 @@ class Trials:
         if trial is None:
             return
         refused = deliveries.refused_routes(cluster)
-        if trial.hear(took, refused, lambda name: name not in refused and deliveries.has_routes(cluster, name)):
+        if trial.hear(took, refused, partial(deliveries.has_routes, cluster)):
             self._moved()
 
     def looking_into(self, cluster: str) -> Iterable[str]:

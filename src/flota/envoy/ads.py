@@ -95,11 +95,6 @@ class AdsServer:
         session = self._proxy(proxy).newest
         return None if session is None else session.held(type_url, name)
 
-    def has(self, proxy: str, type_url: TypeUrl, name: str) -> bool:
-        """Whether the proxy has acknowledged the newest content of this resource; of one that is not published: true."""
-        session = self._proxy(proxy).newest
-        return session is not None and session.has(type_url, name)
-
     def pending(self, proxy: str) -> set[Ref]:
         """What was published and is neither acknowledged nor refused."""
         return self._proxy(proxy).pending()

@@ -199,11 +199,6 @@ class Session:
         one = state.held.get(name)
         return state.foreign.get(name) if one is None else one.version
 
-    def has(self, type_url: TypeUrl, name: str) -> bool:
-        """Whether the proxy has acknowledged the newest content, or nothing is wanted under this name."""
-        one = self._wanted(type_url).get(name)
-        return one is None or self.held(type_url, name) == one.version
-
     def refused(self) -> dict[Ref, str]:
         """The versions that this stream refused and that are still the wanted ones."""
         return {
