@@ -15,7 +15,7 @@ from flota.app.addresses import GatewayAddresses
 from flota.app.delivery import Deliveries
 from flota.app.encoding import access_log
 from flota.app.kept import Keeper, Kept
-from flota.app.trials import Trials
+from flota.app.trials import Trials, routes_before
 from flota.clock import Clock
 from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version
 from flota.fleet.drain import Drain
@@ -78,10 +78,14 @@ class Engine:
         self.pods = Pods(self._pod_engine(runner), state, self._addresses, adopted, ended)
         self.deliveries = Deliveries(state.sockets / "ads", state.logs, clock, settings, self._heard)
         self.observer = Observer(self.fetch, self.plan, self.signals, clock, settings)
+        self._envoy_version = envoy_version()
         self._planner = Planner()
         self._replan = asyncio.Event()
-        self.trials = Trials(self._replan.set)
-        self._envoy_version = envoy_version()
+        self._rounds: Latest[int] = Latest(0)
+        """Changes with every plan, also when it is the same."""
+        self.trials = Trials(self._replan.set, self._envoy_version)
+        self._before = kept
+        """What the last Flota served; until this one knows what has changed since."""
         self._adopted = frozenset(self.proxies.adopted())
         self.started = clock.now()
         self.stopping = False
@@ -141,6 +145,7 @@ class Engine:
     async def _plan(self) -> None:
         await self._first_read()
         await self._pods_adopted()
+        self._go_on()
         while True:
             await self._replan.wait()
             self._replan.clear()
@@ -160,6 +165,7 @@ class Engine:
             self.trials.published(plan, self.deliveries)
             self.plan.set(plan)
             self.proxies.want({cluster: self._proxy(fleet, cluster) for cluster in plan.proxies})
+            self._rounds.set(self.plans)
 
     async def _look_at_addresses(self) -> None:
         """An interface may come or go while no file changes."""
@@ -170,6 +176,12 @@ class Engine:
     async def _follow_fleet(self) -> None:
         async for _ in self.source.fleet.follow():
             self._replan.set()
+
+    def _go_on(self) -> None:
+        """Routes that changed while no Flota ran fall back to what was served before, should the proxy not take them."""
+        kept, self._before = self._before, Kept()
+        before = routes_before(kept.memory, self.source.memory(), self.source.folder.table.restored)
+        self.trials.begin(before, kept.bad, self.source.fleet.get())
 
     async def _first_read(self) -> None:
         """Until the whole folder was read: before that nothing is planned, so that nothing that runs is taken away."""
@@ -265,7 +277,7 @@ class Engine:
         await self._first_read()
         last: Kept | None = None
         pause = SAVE_EVERY_S
-        async for _ in self.source.fleet.follow():
+        async for _ in self._rounds.follow():
             await asyncio.sleep(pause)
             began = self.clock.monotonic()
             kept = self._worth_keeping()
@@ -281,7 +293,7 @@ class Engine:
 
     def _worth_keeping(self) -> Kept:
         learnt = sorted((cluster, label, ms) for (cluster, label), ms in self.signals.get().per_try.items())
-        return Kept(self.source.memory(), self.drains.get(), tuple(learnt))
+        return Kept(self.source.memory(), self.drains.get(), tuple(learnt), self.trials.bad())
 
     def _saved(self, problem: Problem | None) -> None:
         self.problems = [each for each in self.problems if each.kind != "State"] + ([problem] if problem else [])

@@ -1,6 +1,7 @@
 """What a later Flota goes on from; a document of the state folder (digest-checked, owner-only: it holds Secrets)."""
 
 import threading
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,21 @@ from flota.local.state import StateFolder
 from flota.sources.memory import SourceMemory
 
 
+class KeptBad(msgspec.Struct, frozen=True):
+    """A route that the proxy of its cluster did not take."""
+
+    cluster: str
+    kind: Literal["HTTPRoute", "GRPCRoute"]
+    namespace: str
+    name: str
+    envoy: str
+    """The version of Envoy that said so; another one is asked again."""
+    message: str
+    refused: bytes
+    """The route that was refused, and the one that was accepted before (empty: none); MessagePack."""
+    accepted: bytes
+
+
 class Kept(msgspec.Struct, frozen=True):
     """The last good state of the sources, the drains in force, and what was learnt."""
 
@@ -18,6 +34,7 @@ class Kept(msgspec.Struct, frozen=True):
     drains: tuple[Drain, ...] = ()
     per_try: tuple[tuple[str, str, int], ...] = ()
     """(cluster, backend label, milliseconds)."""
+    bad: tuple[KeptBad, ...] = ()
 
     def signals(self) -> Signals:
         """What was learnt, as a decision reads it."""

@@ -256,6 +256,11 @@ class ObjectTable:
             return None
         return self.known.setdefault(reading.digest, reading)
 
+    def restored(self, old: Remembered) -> msgspec.Struct | None:
+        """The object that was remembered; None if it would not be admitted any more."""
+        reading = self._reread(old)
+        return None if reading is None or reading.object is None else _stamped(reading.object, old.first_seen, old.generation)
+
     def _from_memory(self, path: str) -> tuple[Placed, ...]:
         """The last good version of a file that could not be read since the start."""
         texts = {old.text: old for old in self._remembered.values() if old.path == path}
