@@ -47,6 +47,8 @@ def documents() -> list[Object]:
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "FLOTA_CLUSTER_NAME", "value": "conformance"},
             {"name": "FLOTA_METRICS_ADDRESS", "value": "0.0.0.0:9090"},
+            {"name": "FLOTA_PROXY_IMAGE", "value": "envoy:rig"},
+            {"name": "FLOTA_PROXY_REPLICAS", "value": "1"},
         ],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
     }
@@ -68,6 +70,12 @@ def documents() -> list[Object]:
             "kind": "Deployment",
             "metadata": account,
             "spec": {"selector": {"matchLabels": labels}, "template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": account,
+            "spec": {"selector": labels, "ports": [{"name": "xds", "port": 18000}]},
         },
         {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": CLASS}, "spec": controller},
     ]
