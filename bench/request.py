@@ -65,6 +65,8 @@ def by_hand(rendered: Mapping[str, Any], log: str) -> dict[str, Any]:
     listener["address"]["socket_address"]["address"] = HAND
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["scoped_routes"], manager["early_header_mutation_extensions"]
+    # Nobody writes down what no route uses.
+    manager["http_filters"] = [each for each in manager["http_filters"] if not each.get("disabled")]
     manager["access_log"][0]["typed_config"]["path"] = log
     first = rendered["routes"][0]
     hosts = [host for table in rendered["routes"] for host in table["virtual_hosts"]]
