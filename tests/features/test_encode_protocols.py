@@ -76,15 +76,15 @@ class Raw(RawCodec):
 
 
 @contextlib.asynccontextmanager
-async def greeter(name: str) -> AsyncIterator[int]:
+async def greeter(name: str, **server: Any) -> AsyncIterator[int]:
     port = free_port()
-    server = Server([Greeter(name)], codec=Raw())
-    await server.start("127.0.0.1", port)
+    running = Server([Greeter(name)], codec=Raw())
+    await running.start("127.0.0.1", port, **server)
     try:
         yield port
     finally:
-        server.close()
-        await server.wait_closed()
+        running.close()
+        await running.wait_closed()
 
 
 async def unknown(channel: Channel) -> None:

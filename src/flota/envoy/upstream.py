@@ -107,7 +107,15 @@ class TransportBuilder:
         return {"transport_socket_matches": [{"name": "check", "match": {"flota": "check"}, "transport_socket": socket}]}
 
 
+def _dns_name(name: str) -> Fields:
+    """A name that a certificate must have. Of a wildcard any name does that has one label in its place, the wildcard itself too."""
+    if not name.startswith("*."):
+        return {"exact": name}
+    suffix = name[1:].replace(".", r"\.")
+    return {"safe_regex": {"regex": rf"(?i)[^.]+{suffix}"}}
+
+
 def _names(tls: ClientTLS) -> list[Fields]:
-    named = [{"san_type": "DNS", "matcher": {"exact": name}} for name in tls.dns_names]
+    named = [{"san_type": "DNS", "matcher": _dns_name(name)} for name in tls.dns_names]
     named += [{"san_type": "URI", "matcher": {"exact": uri}} for uri in tls.uris]
     return named or [{"san_type": "DNS", "matcher": {"exact": tls.sni}}]

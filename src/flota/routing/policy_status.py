@@ -43,7 +43,8 @@ def traffic_conditions(policy: TrafficPolicy, views: Iterable[ClusterView], riva
     """Conditions of a TrafficPolicy that holds in the clusters of these views; `regions` = of all clusters, by cluster."""
     several = tuple(views)
     faults = [each for ref in policy.spec.target_refs if (each := _traffic_fault(policy, ref, several, rivals)) is not None]
-    return _accepted(policy, faults, len(policy.spec.target_refs), tuple(_unknown_places(policy, regions)))
+    notes = tuple(Fault("UnknownPlace", each) for each in _unknown_places(policy, regions))
+    return _accepted(policy, faults, len(policy.spec.target_refs), notes)
 
 
 def _traffic_fault(
@@ -99,7 +100,7 @@ def _unknown_places(policy: TrafficPolicy, regions: Mapping[str, str]) -> Iterat
             yield f"there is no {sort} {name} in the fleet; it has {', '.join(known)}"
 
 
-def _accepted(policy: TrafficPolicy | BackendTLSPolicy, faults: list[Fault], targets: int, unknown: tuple[str, ...] = ()) -> Conditions:
+def _accepted(policy: TrafficPolicy | BackendTLSPolicy, faults: list[Fault], targets: int, notes: tuple[Fault, ...] = ()) -> Conditions:
     """Accepted unless it does nothing at all; what does not work in part is said beside it."""
     generation = policy.metadata.generation
     text = "; ".join(dict.fromkeys(each.message for each in faults))
@@ -108,8 +109,8 @@ def _accepted(policy: TrafficPolicy | BackendTLSPolicy, faults: list[Fault], tar
     said = [conditions.true("Accepted", generation)]
     if faults:
         said.append(conditions.true("PartiallyInvalid", generation, faults[0].reason, text))
-    elif unknown:
-        said.append(conditions.true("PartiallyInvalid", generation, "UnknownPlace", "; ".join(unknown)))
+    elif notes:
+        said.append(conditions.true("PartiallyInvalid", generation, notes[0].reason, "; ".join(each.message for each in notes)))
     return tuple(said)
 
 
@@ -126,7 +127,8 @@ def tls_conditions(view: ClusterView, policy: BackendTLSPolicy) -> Conditions:
         return conditions.false("Accepted", generation, reason, bad.message), resolved
     refs = policy.spec.target_refs
     faults = [each for each in (_tls_fault(view, policy, ref) for ref in refs) if each is not None]
-    return (*_accepted(policy, faults, len(refs)), resolved)
+    notes = tuple(Fault("UnsupportedValue", f"Flota knows no option {each}") for each in sorted(policy.spec.options))
+    return (*_accepted(policy, faults, len(refs), notes), resolved)
 
 
 def _tls_fault(view: ClusterView, policy: BackendTLSPolicy, ref: LocalPolicyTargetReferenceWithSectionName) -> Fault | None:

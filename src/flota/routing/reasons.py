@@ -19,7 +19,9 @@ def explain_object(fleet: Fleet, plan: Plan, ref: ObjectRef) -> tuple[str, ...]:
         said = list(_route(status))
     elif ref.kind in ("Service", "ServiceImport"):
         said = _backend(plan, ref)
-    elif ref.kind in ("BackendTLSPolicy", "TrafficPolicy") and status is not None:
+    elif ref.kind == "XBackend" and isinstance(status, PolicyStatus):
+        said = [*_policy(ref, status), *_backend(plan, ref)]
+    elif ref.kind in ("BackendTLSPolicy", "TrafficPolicy", "XBackendTrafficPolicy") and isinstance(status, PolicyStatus):
         said = list(_policy(ref, status))
     elif status is not None:
         said = [f"{each.type} is {each.status}: {each.message or each.reason}" for each in status.conditions]

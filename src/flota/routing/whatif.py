@@ -57,7 +57,7 @@ def in_use(proxy: ProxyPlan) -> Iterator[Backend]:
     first: dict[str, Backend] = {}
     for name in sorted(proxy.backends):
         backend = proxy.backends[name]
-        if backend.endpoints in proxy.endpoints:
+        if backend.endpoints in proxy.endpoints and not backend.dns:  # what is outside is lost with no place of ours
             first.setdefault(backend.endpoints, backend)
     return iter(first[name] for name in sorted(first))
 
