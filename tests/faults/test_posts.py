@@ -33,6 +33,35 @@ def test_a_hang_that_only_posts_meet(rig: Rig, fault: str) -> None:
     assert told.samples[-1].pod.startswith("us"), "back"
 
 
+@pytest.mark.parametrize("rate", [30, pytest.param(150, marks=pytest.mark.slow)])
+def test_posts_alone_hang_while_gets_are_answered(rig: Rig, rate: int) -> None:
+    """A lock, say. By turns of the two methods one pod may get all POSTs, and the other one only when the first is left."""
+    gets, posts = rig.load(150, 20, "GET"), rig.load(rate, 20, "POST")
+    gets.until(11)
+    failed_at = rig.fail("posts")
+    gets.until(16)
+    healed_at = rig.heal("posts")
+    asked, sent = gets.finish(), posts.finish()
+    check_once(rig)
+    assert [each for each in asked + sent if each.status != 200] == []
+    assert max(each.ms for each in asked) < 700, "no GET waits"
+    late = max(each.late for each in sent) / 1000
+    waited = [each.due - failed_at for each in sent if failed_at < each.due < healed_at and each.pod.startswith("us")]
+    assert waited, "the pods hung"
+    assert max(waited) <= 2 + 5 * late
+    assert {each.pod[:2] for each in (*asked[-20:], *sent[-20:])} == {"us"}, "back"
+
+
+@pytest.mark.parametrize("delay", [pytest.param(300, marks=pytest.mark.slow), 2000])
+def test_posts_that_are_honestly_slow_are_not_moved(tmp_path: Path, delay: int) -> None:
+    """Nor are GETs that come beside them, from a cold start on."""
+    with Rig(tmp_path, behave=[f"delay {delay}"]) as rig:
+        loads = rig.load(20, 14, "POST"), rig.load(20, 14, "GET")
+        samples = [each for load in loads for each in load.finish()]
+        check_once(rig)
+    assert [each for each in samples if each.status != 200 or not each.pod.startswith("us")] == []
+
+
 @pytest.mark.parametrize("fault", ["kill", pytest.param("503", marks=pytest.mark.slow), pytest.param("drop", marks=pytest.mark.slow)])
 def test_lost_only_if_in_flight(rig: Rig, fault: str) -> None:
     told = story.lose(rig, fault, 3, before=3, after=3, rate=RATE, method="POST")

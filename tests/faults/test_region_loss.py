@@ -3,12 +3,15 @@
 Figures of time have slack for a busy machine: what the client itself was late is allowed for several times.
 """
 
+import contextlib
+import http.client
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.rig import story
-from bench.rig.fleet import Rig
+from bench.rig.fleet import GATEWAY_PORT, Rig
 from bench.rig.story import Told
 
 BEFORE_S = 11.0
@@ -43,6 +46,28 @@ def test_without_retries_requests_fail(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("FLOTA_RETRIES", "false")
     with Rig(tmp_path) as rig:
         assert story.lose(rig, "503", 2, before=1, after=1, rate=RATE).loss.failed
+
+
+@pytest.mark.parametrize(("before", "longest"), [(1, 3500), (9, 1500)])
+def test_one_client_that_asks_once_after_the_other(rig: Rig, before: int, longest: int) -> None:
+    """No rate tells anything, so the first request that waits has the pods probed. Cold, and with a little knowledge."""
+    took: list[float] = []
+    began, failed_at = time.monotonic(), 0.0
+    with contextlib.closing(http.client.HTTPConnection(rig.address, GATEWAY_PORT, timeout=20)) as client:
+        while time.monotonic() < began + before + 8:
+            if not failed_at and time.monotonic() > began + before:
+                failed_at = rig.fail("hang")
+            asked = time.monotonic()
+            client.request("GET", "/")
+            answer = client.getresponse()
+            answer.read()
+            assert answer.status == 200
+            took.append((time.monotonic() - asked) * 1000)
+            time.sleep(0.2)  # the client's own pace
+    rig.heal("hang")
+    slow = [ms for ms in took if ms > 300]
+    assert 1 <= len(slow) <= 2, slow
+    assert max(slow) <= longest
 
 
 @pytest.mark.slow

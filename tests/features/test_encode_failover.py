@@ -90,7 +90,7 @@ class Load:
         return {name: status for name, status in self.statuses.items() if status != 200}
 
 
-async def lose(proxy: Proxy, near: Region, far: Region, fault: signal.Signals, method: str = "GET", hedge_ms: int | None = HEDGE_MS,
+async def lose(proxy: Proxy, near: Region, far: Region, fault: signal.Signals, method: str = "GET", hedge_ms: int = HEDGE_MS,
                replay: Replay = "Idempotent") -> Load:
     one = backend("one")
     of = table({"*": [entry(to(one, hedge_ms=hedge_ms, replay=replay, timeout_ms=3000))]})

@@ -1,8 +1,7 @@
-"""The learner and the hang watch, fed by hand with time handed in."""
+"""The learner, fed by hand with time handed in, and the admin answers that it reads."""
 
 import math
 
-from flota.observe.hangs import HangWatch
 from flota.observe.learner import Learner
 from flota.observe.observer import ProxyWatch
 from flota.observe.samples import Counters, HostSample, counters, hosts
@@ -45,10 +44,26 @@ def test_nothing_is_known_before_six_seconds_and_a_hundred_answers():
     assert learner.per_try_ms == 250
 
 
-def test_few_answers_are_not_enough():
+def test_of_few_answers_the_slowest_counts_and_the_limit_is_long():
     learner, proxy = Learner(), Proxy()
-    run(learner, proxy, 0, 20, 1, 5)
+    now = run(learner, proxy, 0, 4, 1, 5)
     assert learner.per_try_ms is None
+    now = run(learner, proxy, now, 8, 1, 5)
+    assert learner.per_try_ms == 1000
+    run(learner, proxy, now, 2, 1, 400)
+    assert learner.per_try_ms == 1500
+
+
+def test_one_slow_answer_is_enough_to_wait_longer():
+    learner, proxy = Learner(), Proxy()
+    run(learner, proxy, 0, 1, 1, 2400)
+    assert learner.per_try_ms == 7500
+
+
+def test_answers_beyond_the_histogram_are_waited_for_too():
+    learner, proxy = Learner(), Proxy()
+    run(learner, proxy, 0, 1, 1, 100_000)
+    assert learner.per_try_ms == 600_000
 
 
 def test_a_slow_backend_gets_three_times_its_p99():
@@ -107,71 +122,8 @@ envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="serviceimport/default/sho
 SHOP = ("shop", "127.0.0.1:80")
 
 
-def host(total: int, answered: int, active: int, failed: int = 0) -> HostSample:
-    return HostSample("shop", "127.0.0.1:80", active, total, answered, "Healthy", "", answered - failed)
-
-
-def stuck_watch() -> HangWatch:
-    watch = HangWatch()
-    for at, sample in ((0, host(10, 10, 0)), (0.5, host(21, 10, 11)), (1.6, host(40, 10, 30))):
-        watch.step(at, [sample], {"shop": 250})
-    return watch
-
-
-def test_a_process_that_leaves_many_requests_without_an_answer_is_stuck_until_it_gives_a_good_one():
-    watch = stuck_watch()
-    assert watch.stuck == {SHOP}
-    watch.step(20, [host(40, 40, 1, failed=30)], {"shop": 250})
-    assert watch.stuck == {SHOP}, "given up by the proxy, not answered"
-    watch.step(20.5, [host(40, 41, 1, failed=30)], {"shop": 250})
-    assert watch.stuck == set()
-
-
-def test_a_stuck_process_without_requests_is_tried_again_after_a_while():
-    watch = stuck_watch()
-    watch.step(2, [host(40, 40, 0, failed=30)], {"shop": 250})
-    watch.step(5, [host(40, 40, 0, failed=30)], {"shop": 250})
-    assert watch.stuck == {SHOP}
-    watch.step(6.1, [host(40, 40, 0, failed=30)], {"shop": 250})
-    assert watch.stuck == set()
-
-
-def test_what_waits_no_longer_than_is_usual_there_is_not_stuck():
-    watch = HangWatch()
-    for at, sample in ((0, host(10, 10, 0)), (0.5, host(21, 10, 11)), (5.5, host(40, 10, 30))):
-        watch.step(at, [sample], {"shop": 6000})
-    assert watch.stuck == set()
-
-
-def test_a_few_slow_requests_do_not_make_a_process_stuck():
-    watch = HangWatch()
-    for at in (0.5, 1.6, 3.0):
-        watch.step(at, [host(15, 10, 5)], {"shop": 250})
-    assert watch.stuck == set()
-
-
-def test_a_request_sent_after_the_last_answer_that_stays_open_is_a_hang():
-    watch = HangWatch()
-    limits = {"shop": 250}
-    assert watch.step(0, [host(10, 10, 0)], limits) == set()
-    assert watch.step(0.5, [host(11, 10, 1)], limits) == set()
-    assert watch.step(0.9, [host(12, 10, 2)], limits) == set()
-    assert watch.step(1.1, [host(12, 10, 2)], limits) == {SHOP}
-    assert watch.stuck == set()
-
-
-def test_an_open_stream_that_was_answered_is_no_hang():
-    watch = HangWatch()
-    watch.step(0, [host(10, 10, 0)], {"shop": 250})
-    watch.step(0.5, [host(11, 11, 1)], {"shop": 250})
-    assert watch.step(9, [host(11, 11, 1)], {"shop": 250}) == set()
-
-
-def test_nothing_is_judged_before_there_is_a_limit():
-    watch = HangWatch()
-    watch.step(0, [host(10, 10, 0)], {})
-    watch.step(0.5, [host(11, 10, 1)], {})
-    assert watch.step(9, [host(11, 10, 1)], {}) == set()
+def host(total: int, answered: int, active: int) -> HostSample:
+    return HostSample("shop", "127.0.0.1:80", active, total, answered, "Healthy", "", answered)
 
 
 def test_hosts_are_read_with_state_and_cause():

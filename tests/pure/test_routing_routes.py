@@ -377,15 +377,15 @@ def test_what_was_learnt() -> None:
     rule = {"backendRefs": [APP, {"name": "api", "port": 8080}], "timeouts": {"request": "1s"}}
     app, api = ("us", "service/default/app/8080"), ("us", "service/default/api/8080")
 
-    def learnt(**signals: Any) -> tuple[int | None, bool]:
+    def learnt(**signals: Any) -> tuple[int, bool]:
         found = action(plan_of(BASE, route(rule), signals=Signals(**signals)))
         return found.hedge_ms, found.sick
 
-    assert learnt() == (None, False)
-    assert learnt(per_try={app: 100}) == (None, False), "until all are known"
+    assert learnt() == (800, False), "what holds before anything was learnt is more than the request has"
+    assert learnt(per_try={app: 100}) == (800, False), "until all are known"
     assert learnt(per_try={app: 100, api: 300}, sick=frozenset({app})) == (300, False)
     assert learnt(per_try={app: 100, api: 3000}, sick=frozenset({app, api})) == (800, True)
-    assert learnt(per_try={("eu", app[1]): 100, ("eu", api[1]): 300}) == (None, False), "of another proxy"
+    assert learnt(per_try={("eu", app[1]): 100, ("eu", api[1]): 300}) == (800, False), "of another proxy"
 
 
 STREAMS = """

@@ -9,6 +9,7 @@ from flota.envoy.ads import AdsServer
 from flota.envoy.doors import UnixDoor
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Event, Overdue, Refusal
+from flota.envoy.hearing import AttemptService, Hear
 from flota.envoy.protos import load
 from flota.envoy.refusals import Refused, explained
 from flota.envoy.wire import RDS, Ref
@@ -25,9 +26,11 @@ class Deliveries:
         logs: Path,
         clock: Clock,
         settings: Settings,
+        hear: Hear,
         on_routes: Callable[[str, Mapping[str, str]], None] = lambda _cluster, _took: None,
     ) -> None:
-        """`on_routes` is told at once which versions of RouteConfigurations a proxy took; of none, when it refused one."""
+        """`hear` gets what proxies tell of attempts that wait. `on_routes` is told at once which versions of RouteConfigurations
+        a proxy took; of none, when it refused one."""
         self._on_routes = on_routes
         self._protos = load()
         self._options = proxy_options(self._protos, settings, logs)
@@ -36,7 +39,8 @@ class Deliveries:
         self.acknowledgements = 0
         self.refusals = 0
         self.overdue = 0
-        self.ads = AdsServer(UnixDoor(socket), self._protos, clock, self._on_event, settings.needs_timeout_ms / 1000)
+        self.ads = AdsServer(UnixDoor(socket), self._protos, clock, self._on_event, settings.needs_timeout_ms / 1000,
+                             [AttemptService(self._protos, hear)])
 
     async def serve(self) -> None:
         """Until cancelled."""

@@ -7,7 +7,7 @@ keepalives of ours (a kernel tells the end of the other side) and timers only wh
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -18,7 +18,7 @@ from grpclib.server import Stream
 from flota.clock import Clock
 from flota.envoy.doors import Door
 from flota.envoy.events import Connected, Disconnected, Event, Refusal
-from flota.envoy.grpc import GrpcServer, RawCodec
+from flota.envoy.grpc import GrpcServer, RawCodec, Service
 from flota.envoy.protos import Protos
 from flota.envoy.session import Request, Session
 from flota.envoy.wire import Ref, Snapshot, TypeUrl
@@ -40,12 +40,15 @@ class AdsServer:
         clock: Clock,
         on_event: Callable[[Event], None] = lambda _: None,
         needs_timeout: float = 2.0,
+        services: Sequence[Service] = (),
     ) -> None:
+        """`services`: what else proxies may ask for at the same door."""
         self._door = door
         self._request_type = protos.message("envoy.service.discovery.v3.DeltaDiscoveryRequest")
         self._clock = clock
         self._on_event = on_event
         self._needs_timeout = needs_timeout
+        self._services = services
         self._proxies: dict[str, _Proxy] = {}
         self._opened = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -54,7 +57,7 @@ class AdsServer:
         """Serve until cancelled. Sets `ready` when proxies can connect. Raises OSError if the socket can't be had."""
         listening = self._door.open()
         try:
-            server = GrpcServer([self], codec=RawCodec())
+            server = GrpcServer([self, *self._services], codec=RawCodec())
             async with asyncio.TaskGroup() as self._tasks:
                 await server.start(sock=listening, ssl=self._door.tls)
                 if ready is not None:

@@ -1,11 +1,20 @@
 """The two things that grpclib needs to be told: bytes stay bytes, and a closed server closes its connections."""
 
 import weakref
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+from grpclib.const import Handler
 from grpclib.encoding.base import CodecBase
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server
+
+
+class Service(Protocol):
+    """What grpclib serves."""
+
+    def __mapping__(self) -> Mapping[str, Handler]:
+        """Handlers by path."""
 
 
 class RawCodec(CodecBase):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flota.envoy.attempts import attempt_log
 from flota.envoy.filters import disabled_filters
 from flota.envoy.logs import access_log
 from flota.envoy.options import Options
@@ -44,7 +45,7 @@ def http_filters(protos: Protos) -> list[Fields]:
         *disabled_filters(protos),
         extension(protos, "envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router",
                   # No x-envoy headers for backends and clients: they are Envoy's own affair.
-                  suppress_envoy_headers=True),
+                  suppress_envoy_headers=True, **attempt_log(protos)),
     ]
 
 

@@ -11,13 +11,19 @@ from collections import deque
 from msgspec import Struct
 
 from flota.observe.samples import Counters, quantile_edge
+from flota.plan.routes import COLD_MS
 
 FLOOR_MS = 250
 FACTOR = 3
 SHARE = 0.99
+LONGEST_MS = 600_000
+"""Where answers take longer than the histogram reaches."""
 WINDOW_S = 30.0
 FIRST_S = 6.0
 FIRST_ANSWERS = 100
+"""A share of fewer says little: then the slowest answer counts."""
+FEW_ANSWERS = 10
+FEW_FLOOR_MS = 1000
 DISTURBED_SHARE = 0.01
 TRAIL_S = 1.6
 """The histogram trails the counters by up to a poll, so answers shortly after a disturbance still carry its waits."""
@@ -105,21 +111,26 @@ class Learner:
             kept -= self._slices.popleft().answers
 
     def _decide(self, now: float) -> None:
-        if self._first_answer is None or now < self._first_answer + FIRST_S or self._seen < FIRST_ANSWERS:
+        if self._first_answer is None:
             return
+        early = now < self._first_answer + FIRST_S
         counts: dict[float, int] = {}
         for part in self._slices:
             for edge, count in part.counts.items():
                 counts[edge] = counts.get(edge, 0) + count
-        slow = quantile_edge(counts, SHARE)
+        few = early or self._seen < FIRST_ANSWERS
+        slow = quantile_edge(counts, 1.0 if few else SHARE)
         if slow is None:
             return
-        self._move(now, None if math.isinf(slow) else max(FLOOR_MS, round(FACTOR * slow)))
+        wanted = LONGEST_MS if math.isinf(slow) else max(FEW_FLOOR_MS if few else FLOOR_MS, round(FACTOR * slow))
+        if (early or self._seen < FEW_ANSWERS) and wanted <= COLD_MS:
+            return  # what holds where nothing was learnt is enough
+        self._move(now, wanted)
 
-    def _move(self, now: float, wanted: int | None) -> None:
+    def _move(self, now: float, wanted: int) -> None:
         """Raise at once, lower only when the lower figure lasts: a limit that flaps would push routes for nothing."""
         current = self.per_try_ms
-        if wanted is None or current is None or wanted > current:
+        if current is None or wanted > current:
             self.per_try_ms, self._lower_since = wanted, None
         elif wanted == current:
             self._lower_since = None

@@ -7,6 +7,10 @@ from msgspec import Struct
 
 from flota.plan.filters import CrossOrigin, ExternalAuth, HeaderChanges, Mirror, Redirect, Rewrite, Session
 
+COLD_MS = 3000
+"""A second attempt starts after so long where it was not learnt yet how long answers take: more than an honest two seconds, and little
+enough that a client waits once for a region that hangs, and not for ever."""
+
 
 class PathMatch(Struct, frozen=True):
     """`Prefix` matches whole path elements: /a matches /a, /a/ and /a/b, not /ab (HTTPPathMatch PathPrefix). `Regex` is RE2,
@@ -76,8 +80,8 @@ class Forward(Struct, frozen=True):
     """One attempt (timeouts.backendRequest): a hard limit the user asked for."""
     retry: Retry | None = None
     replay: Replay = "Idempotent"
-    hedge_ms: int | None = None
-    """Learnt: start a second attempt beside the first after this long; None until there is something to go by."""
+    hedge_ms: int | None = COLD_MS
+    """Start a second attempt beside the first after this long: learnt, or `COLD_MS`; None = never."""
     sick: bool = False
     """Learnt: all of the backend fails, so that second attempts are throttled."""
     rewrite: Rewrite | None = None

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from flota.fleet.signals import Signals
 from flota.plan import Backend, Endpoints, Replay, Secret, Session
+from flota.plan.routes import COLD_MS
 from flota.routing.keys import BackendKey, RouteKey, Target
 
 K = TypeVar("K")
@@ -50,7 +51,7 @@ class Answer(Struct, frozen=True):
 
     backend: str | None
     replay: Replay = "Idempotent"
-    per_try_ms: int | None = None
+    per_try_ms: int = COLD_MS
     sick: bool = False
     session: Session | None = None
     reason: str = ""
@@ -131,9 +132,9 @@ class Asks:
         if isinstance(found, Missing):
             return Answer(None, reason=found.reason, message=found.message)
         seen = (self._cluster, found.backend.label)
-        limit = self._signals.per_try.get(seen)
+        limit = self._signals.per_try.get(seen, COLD_MS)
         return Answer(
-            found.backend.name, found.replay, limit and _reaching(limit, found.rtt_ms), seen in self._signals.sick, found.session
+            found.backend.name, found.replay, _reaching(limit, found.rtt_ms), seen in self._signals.sick, found.session
         )
 
     def _heard(self, signals: Signals) -> set[Ask]:

@@ -10,6 +10,7 @@ from flota.fleet.routes import GRPCRoute, GRPCRouteMatch, GRPCRouteRule, HTTPRou
 from flota.fleet.values import milliseconds
 from flota.plan import ExternalAuth, Forward, Match, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource, ValueMatch
 from flota.plan.filters import MOST_GUARDS
+from flota.plan.routes import COLD_MS
 from flota.routing.asks import Answer, Hint
 from flota.routing.filters import Arrival, Effects, effects, host_without_effect, redirect
 from flota.routing.listeners import Fault
@@ -191,10 +192,7 @@ def _replay(answers: Iterable[Answer]) -> Replay:
     return min((each.replay for each in answers), key=("None", "Idempotent", "All").index)
 
 
-def _hedge(answers: Iterable[Answer], limit_ms: int | None) -> int | None:
-    """After how long a second attempt starts: not before the slowest backend's, none until all are known."""
-    known = [each.per_try_ms for each in answers]
-    slowest = max((each for each in known if each is not None), default=None)
-    if slowest is None or None in known:
-        return None
+def _hedge(answers: Iterable[Answer], limit_ms: int | None) -> int:
+    """After how long a second attempt starts: not before the slowest backend's."""
+    slowest = max((each.per_try_ms for each in answers), default=COLD_MS)
     return min(slowest, limit_ms * HEDGE_SHARE // 100) if limit_ms else slowest
