@@ -177,6 +177,17 @@ _VALID: dict[str, tuple[str, Document]] = {
             }
         },
     ),
+    "ProxyTemplate": (
+        "flota.dev/v1alpha1",
+        {
+            "spec": {
+                "image": "proxy:1",
+                "resources": {"requests": {"cpu": "1"}},
+                "service": {"type": "NodePort", "annotations": {"a": "b"}},
+                "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
+            }
+        },
+    ),
     "ClusterSet": (
         "flota.dev/v1alpha1",
         {

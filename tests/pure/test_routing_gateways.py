@@ -264,6 +264,49 @@ spec: {controllerName: example.com/x}
     assert [(each.name, each.reason) for each in plan.problems if each.reason == "NoSuchClass"] == [("nobodys", "NoSuchClass")]
 
 
+TEMPLATE = """
+kind: ProxyTemplate
+metadata: {name: %s}
+spec: %s
+"""
+
+
+def test_parameters() -> None:
+    templates = [TEMPLATE % ("wide", "{replicas: 5, image: wide}"), TEMPLATE % ("own", "{image: own}")]
+    mine = {"controllerName": "flota.dev/gateway-controller"}
+    refs = {"good": {"name": "wide", "namespace": "default"}, "nowhere": {"name": "wide"}, "gone": {"name": "x", "namespace": "default"}}
+    classes = [
+        {"kind": "GatewayClass", "metadata": {"name": name},
+         "spec": {**mine, "parametersRef": {"group": "flota.dev", "kind": "ProxyTemplate", **ref}}} for name, ref in refs.items()
+    ]  # fmt: skip
+    own = {"infrastructure": {"parametersRef": {"group": "flota.dev", "kind": "ProxyTemplate", "name": "own"}}}
+    foreign = {"infrastructure": {"parametersRef": {"group": "x.io", "kind": "ProxyTemplate", "name": "own"}}}
+    asked: dict[str, dict[str, Any]] = {
+        "plain": {}, "own": own, "class": {"gatewayClassName": "good"}, "both": {"gatewayClassName": "good", **own},
+        "foreign": foreign, "nowhere": {"gatewayClassName": "nowhere"}, "gone": {"gatewayClassName": "gone", **own},
+    }  # fmt: skip
+    gateways = [gateway(http(port=80 + at), name=name, **spec) for at, (name, spec) in enumerate(asked.items())]
+    plan = plan_of(*templates, *gateways, more=classes, own_proxies=frozenset({"us"}))
+    found = {name: status_of(plan, "Gateway", name).template for name in asked}
+    shown = {name: (each.replicas, each.image) if each else None for name, each in found.items()}
+    assert shown == {
+        "plain": None, "own": (None, "own"), "class": (5, "wide"), "both": (5, "own"), "foreign": None, "nowhere": None, "gone": None,
+    }  # fmt: skip
+    reasons = {name: condition(status_of(plan, "Gateway", name), "Accepted") for name in asked}
+    bad = ("False", "InvalidParameters")
+    assert {name for name, each in reasons.items() if each == bad} == {"foreign", "nowhere", "gone"}
+    assert {name: condition(status_of(plan, "GatewayClass", name, ""), "Accepted")[1] for name in refs} == {
+        "good": "Accepted", "nowhere": "InvalidParameters", "gone": "InvalidParameters",
+    }  # fmt: skip
+
+
+def test_a_template_is_nothing_for_a_proxy_that_is_a_process() -> None:
+    own = {"infrastructure": {"parametersRef": {"group": "flota.dev", "kind": "ProxyTemplate", "name": "own"}}}
+    plan = plan_of(TEMPLATE % ("own", "{replicas: 5}"), gateway(http(), **own))
+    assert condition(status_of(plan, "Gateway", "gw"), "Accepted") == ("True", "Accepted")
+    assert [(each.kind, each.reason) for each in plan.problems] == [("Gateway", "UnsupportedValue")]
+
+
 def test_overlapping_tls_hostnames_are_told_but_are_no_problem() -> None:
     plan = plan_of(gateway(https("a", "a.example.com"), https("b", "b.org"), https("c", "*.example.com")), more=[CERTIFICATE])
     listeners = status_of(plan, "Gateway", "gw").listeners

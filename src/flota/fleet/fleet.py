@@ -12,6 +12,7 @@ from flota.fleet.mcs import ServiceExport, ServiceImport
 from flota.fleet.meta import Key
 from flota.fleet.pods import Deployment, Job, Pod
 from flota.fleet.policy import BackendTLSPolicy, ReferenceGrant, TrafficPolicy
+from flota.fleet.proxytemplate import ProxyTemplate
 from flota.fleet.routes import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute, UDPRoute
 from flota.fleet.signals import Signals
 
@@ -48,6 +49,7 @@ class Cluster(Struct, frozen=True):
     deployments: Mapping[Key, Deployment] = field(default_factory=dict)
     jobs: Mapping[Key, Job] = field(default_factory=dict)
     traffic_policies: Mapping[Key, TrafficPolicy] = field(default_factory=dict)
+    proxy_templates: Mapping[Key, ProxyTemplate] = field(default_factory=dict)
 
 
 class Fleet(Struct, frozen=True):

@@ -10,6 +10,7 @@ from flota.fleet.gateway import Gateway, GatewayClass, ListenerSet
 from flota.fleet.mcs import ServiceExport, ServiceImport
 from flota.fleet.pods import Deployment, Job, Pod
 from flota.fleet.policy import BackendTLSPolicy, ClusterSet, ReferenceGrant, TrafficPolicy
+from flota.fleet.proxytemplate import ProxyTemplate
 from flota.fleet.references import FLOTA_GROUP, GATEWAY_GROUP, MCS_GROUP, X_GROUP
 from flota.fleet.routes import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute, UDPRoute
 
@@ -52,6 +53,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("ServiceExport", MCS_GROUP, ("v1beta1", "v1alpha1"), ServiceExport, "service_exports"),
     Kind("ServiceImport", MCS_GROUP, ("v1beta1", "v1alpha1"), ServiceImport, "service_imports"),
     Kind("TrafficPolicy", FLOTA_GROUP, ("v1alpha1",), TrafficPolicy, "traffic_policies"),
+    Kind("ProxyTemplate", FLOTA_GROUP, ("v1alpha1",), ProxyTemplate, "proxy_templates"),
     Kind("ClusterSet", FLOTA_GROUP, ("v1alpha1",), ClusterSet, namespaced=False),
     Kind("Namespace", "", ("v1",), Namespace, "namespaces", namespaced=False),
     Kind("Service", "", ("v1",), Service, "services"),

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from flota.fleet.meta import Condition, Key
 from flota.fleet.problem import Problem
+from flota.fleet.proxytemplate import ProxyTemplateSpec
 from flota.plan.backends import Backend, Endpoints
 from flota.plan.listeners import Listener, Secret
 from flota.plan.routes import RouteTable
@@ -60,6 +61,8 @@ class GatewayStatus(Struct, frozen=True):
     listeners: tuple[ListenerStatus, ...]
     listener_sets: int = 0
     """ListenerSets that take part (attachedListenerSets)."""
+    template: ProxyTemplateSpec | None = None
+    """How its own proxies are to run, as it and its class say by parametersRef; None = as Flota's settings say."""
 
 
 class ListenerSetStatus(Struct, frozen=True):

@@ -38,7 +38,7 @@ from flota.routing.stores import Stores
 
 T = TypeVar("T")
 _NOTHING = Cluster("", "")
-_PARENT_FIELDS = ("gateway_classes", "gateways", "listener_sets", "secrets", "reference_grants")
+_PARENT_FIELDS = ("gateway_classes", "gateways", "listener_sets", "secrets", "reference_grants", "proxy_templates")
 """What of a cluster Gateways and ListenerSets depend on, whatever they say."""
 
 
@@ -206,7 +206,7 @@ class ClusterPlanner:
             front = self._parents.get(ref)
             statuses[ref] = self._parent_status(front) if front else None
             problems[ref] = front.problems if front else ()
-        if old.gateway_classes is not self._cluster.gateway_classes:
+        if any(getattr(old, each) is not getattr(self._cluster, each) for each in ("gateway_classes", "proxy_templates")):
             self._tell_classes(statuses, problems)
         if any(getattr(old, each) is not getattr(self._cluster, each) for each in ("gateway_classes", "gateways", "listener_sets")):
             for ref in self._others:
@@ -222,7 +222,7 @@ class ClusterPlanner:
         for name, each in our_classes(self._cluster).items():
             if each is not None:
                 ref = ObjectRef(self._cluster.name, "GatewayClass", "", name)
-                said = class_conditions(each)
+                said = class_conditions(each, self._cluster)
                 statuses[ref], problems[ref] = PolicyStatus(said), conditions.problems(ref, said)
 
     def _orphan(self, ref: ObjectRef) -> tuple[Problem, ...]:
@@ -252,7 +252,7 @@ class ClusterPlanner:
             for front in parent.fronts
         )
         if parent.ref.kind == "Gateway":
-            return GatewayStatus(parent.addresses, parent.conditions, listed, parent.listener_sets)
+            return GatewayStatus(parent.addresses, parent.conditions, listed, parent.listener_sets, parent.template)
         key = gateway_of(self._cluster.listener_sets[parent.key])
         assert key is not None, "only those that name a Gateway are planned"  # noqa: S101
         return ListenerSetStatus(key, parent.conditions, listed)

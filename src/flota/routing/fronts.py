@@ -7,6 +7,7 @@ from msgspec import Struct
 from flota.fleet.gateway import RouteNamespaces
 from flota.fleet.meta import Condition, Key
 from flota.fleet.problem import Problem
+from flota.fleet.proxytemplate import ProxyTemplateSpec
 from flota.plan import ObjectRef, Secret, ServerTLS
 
 ParentKind = Literal["Gateway", "ListenerSet"]
@@ -82,6 +83,8 @@ class ParentFront(Struct, frozen=True):
     """Whether a Gateway takes routes that name no parent (spec.defaultScope)."""
     secrets: tuple[Secret, ...] = ()
     """What the Gateway itself refers to: the certificate that it shows to backends."""
+    template: ProxyTemplateSpec | None = None
+    """How the Gateway's own proxies are to run."""
 
     @property
     def key(self) -> Key:

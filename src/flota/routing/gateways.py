@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from flota.fleet.fleet import Cluster
 from flota.fleet.gateway import Gateway, GatewayClass, ListenerSet
 from flota.fleet.meta import Condition
+from flota.fleet.proxytemplate import ProxyTemplateSpec
 from flota.plan import ObjectRef, Secret
 from flota.routing import conditions
 from flota.routing.ages import age
@@ -16,6 +19,7 @@ from flota.routing.fronts import Front, ParentFront
 from flota.routing.listeners import Fault, ignored, listed
 from flota.routing.listenersets import by_gateway, plan_sets
 from flota.routing.listening import Claims, Frame, Owner, fronts_of, is_accepted, is_resolved
+from flota.routing.parameters import class_template, gateway_template
 
 CONTROLLER = "flota.dev/gateway-controller"
 DEFAULT_CLASS = "flota"
@@ -27,13 +31,13 @@ Unusable = Mapping[tuple[str, str], str]
 """(cluster, address) → why nothing can listen there."""
 
 
-def class_conditions(each: GatewayClass) -> tuple[Condition, ...]:
+def class_conditions(each: GatewayClass, cluster: Cluster) -> tuple[Condition, ...]:
     """Conditions of a GatewayClass of ours."""
     generation = each.metadata.generation
     supported = conditions.true("SupportedVersion", generation)
-    if each.spec.parameters_ref:
-        text = "spec.parametersRef is not supported: remove it"
-        return (conditions.false("Accepted", generation, "InvalidParameters", text), supported)
+    template = class_template(each, cluster)
+    if isinstance(template, Fault):
+        return (conditions.false("Accepted", generation, template.reason, template.message), supported)
     return (conditions.true("Accepted", generation), supported)
 
 
@@ -79,11 +83,19 @@ def fronts(cluster: Cluster, known: Known, certifier: Certifier) -> tuple[Parent
     found: list[ParentFront] = []
     for each in mine:
         located = _locate(cluster.name, each, known)
-        refusal = located.refused or _parameters(ours, each)
+        template = gateway_template(each, ours[each.spec.gateway_class_name], cluster)
+        refusal = located.refused or (template if isinstance(template, Fault) else None)
         located = _Located(refused=refusal) if refusal else located
         key = (each.metadata.namespace, each.metadata.name)
-        found += _plan(cluster, each, located, sets.get(key, ()), certifier, claims)
+        own, *others = _plan(cluster, each, located, sets.get(key, ()), certifier, claims)
+        found += (own if template is None or isinstance(template, Fault) else _by_template(own, template, known), *others)
     return tuple(found)
+
+
+def _by_template(front: ParentFront, template: ProxyTemplateSpec, known: Known) -> ParentFront:
+    text = "parametersRef: a ProxyTemplate is for proxies in pods and has no effect here, where the proxy is a process of this machine"
+    trouble = () if known.own else (conditions.problem(front.ref, "UnsupportedValue", text),)
+    return replace(front, template=template, problems=front.problems + trouble)
 
 
 def _plan(
@@ -126,16 +138,6 @@ def _locate(cluster: str, gateway: Gateway, known: Known) -> _Located:
     found = tuple(dict.fromkeys((*(each for each in asked if each not in bad), *(given if is_open else ()))))
     text = "; ".join(known.unusable[cluster, each] for each in bad)
     return _Located(found, found, missing=Fault("AddressNotUsable", text) if bad else None)
-
-
-def _parameters(ours: Mapping[str, GatewayClass | None], gateway: Gateway) -> Fault | None:
-    infrastructure = gateway.spec.infrastructure
-    if infrastructure and infrastructure.parameters_ref:
-        return Fault("InvalidParameters", "spec.infrastructure.parametersRef is not supported: remove it")
-    gateway_class = ours[gateway.spec.gateway_class_name]
-    if gateway_class and gateway_class.spec.parameters_ref:
-        return Fault("InvalidParameters", f"its GatewayClass {gateway.spec.gateway_class_name} is not accepted")
-    return None
 
 
 def _conditions(

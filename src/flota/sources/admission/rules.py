@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from flota.sources.admission import backends, gateways, http, pods, policies, services, settings, streams, traffic
+from flota.sources.admission import backends, gateways, http, pods, policies, services, settings, streams, templates, traffic
 from flota.sources.admission.fault import Faults
 
 RULES: Mapping[str, Callable[[Any], Faults]] = MappingProxyType(
@@ -22,6 +22,7 @@ RULES: Mapping[str, Callable[[Any], Faults]] = MappingProxyType(
         "ServiceExport": services.service_export,
         "ServiceImport": services.service_import,
         "TrafficPolicy": traffic.traffic_policy,
+        "ProxyTemplate": templates.proxy_template,
         "ClusterSet": traffic.cluster_set,
         "Service": services.service,
         "EndpointSlice": services.endpoint_slice,
