@@ -158,7 +158,7 @@ def _wanted(picture: Picture, key: Key, uid: str, pods: PodSettings) -> Wanted |
         return None
     proxy = picture.plan.proxies.get(picture.cluster)
     mine = [each for each in proxy.listeners.values() if key in each.gateways] if proxy else []
-    return Wanted(gateway, uid, group_of(picture.cluster, key), ports(mine), ProxyTemplateSpec(), pods)
+    return Wanted(gateway, uid, group_of(picture.cluster, key), ports(mine), status.template or ProxyTemplateSpec(), pods)
 
 
 def group_of(cluster: str, gateway: Key) -> str:
