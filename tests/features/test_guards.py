@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -253,6 +254,25 @@ async def test_a_session_outlives_the_loss_of_its_region() -> None:
             while (await call(port))[2] != "us":
                 assert asyncio.get_running_loop().time() < deadline
             assert (await call(port, headers={"cookie": mine}))[2] == "eu", "the session stays where it is"
+
+
+async def test_a_session_outlives_a_region_that_hangs() -> None:
+    port, near = free_port(), free_port()
+    export = manifest("ServiceExport", "shop")
+    rule = at("/", to_import("shop"), sessionPersistence={"sessionName": "s"})
+    async with named_backend("eu") as eu, process("-c", BACKEND, str(near), "us") as pod:
+        await listening(near)
+        async with live([web(port), *served("shop", near), export, route(rule)], [*served("shop", eu), export]):
+            _, got, body = await call(port)
+            assert body == "us"
+            mine = {"cookie": cookie(got)}
+            pod.send_signal(signal.SIGSTOP)
+            waits = [asyncio.create_task(call(port, headers=mine), name=f"client {each}") for each in range(5)]
+            answers = await asyncio.gather(*waits)
+            assert {(status, body) for status, _, body in answers} == {(200, "eu")}, "what was under way is rescued"
+            moved = {"cookie": cookie(answers[0][1])}
+            assert (await call(port, headers=moved))[2] == "eu", "the session has moved"
+            pod.send_signal(signal.SIGCONT)
 
 
 async def listening(port: int) -> None:

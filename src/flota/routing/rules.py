@@ -25,6 +25,9 @@ from flota.routing.matches import (
 from flota.routing.references import Backends, Scope, Wishes, backends, guards, mirrors
 from flota.routing.sessions import cookie_path, session, shortcomings
 
+SESSION_PATIENCE_MS = 5_000
+"""A second attempt beside the first reaches an endpoint that has never heard of the session, and its answer may be the one that is taken:
+so it starts when little is left to lose. Where an endpoint hangs, new requests have long been elsewhere by then."""
 HEDGE_SHARE = 80
 """Percent of the request's time limit; a second attempt that starts later would have no time left."""
 
@@ -171,8 +174,7 @@ def _action(
         try_timeout_ms=each_try,
         retry=None if isinstance(rule, GRPCRouteRule) else _retry(rule),
         replay=_replay(held.answers),
-        # A second attempt beside the first would reach an endpoint that has never heard of the session, and its answer might be taken.
-        hedge_ms=None if any(each.session for each in held.weighted) else _hedge(held.answers, limit),
+        hedge_ms=_hedge(held.answers, limit, patient=any(each.session for each in held.weighted)),
         sick=all(each.sick for each in held.answers),
         rewrite=changes.rewrite,
         mirrors=copies,
@@ -192,7 +194,9 @@ def _replay(answers: Iterable[Answer]) -> Replay:
     return min((each.replay for each in answers), key=("None", "Idempotent", "All").index)
 
 
-def _hedge(answers: Iterable[Answer], limit_ms: int | None) -> int:
-    """After how long a second attempt starts: not before the slowest backend's."""
+def _hedge(answers: Iterable[Answer], limit_ms: int | None, *, patient: bool) -> int:
+    """After how long a second attempt starts: not before the slowest backend's. `patient`: there are sessions."""
     slowest = max((each.per_try_ms for each in answers), default=COLD_MS)
+    if patient:
+        slowest = max(SESSION_PATIENCE_MS, slowest)
     return min(slowest, limit_ms * HEDGE_SHARE // 100) if limit_ms else slowest
