@@ -49,6 +49,7 @@ def documents() -> list[Object]:
             {"name": "FLOTA_METRICS_ADDRESS", "value": "0.0.0.0:9090"},
             {"name": "FLOTA_PROXY_IMAGE", "value": "envoy:rig"},
             {"name": "FLOTA_PROXY_REPLICAS", "value": "1"},
+            {"name": "FLOTA_PROXY_DRAIN_S", "value": "5"},
         ],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
     }

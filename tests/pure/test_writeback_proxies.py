@@ -12,7 +12,7 @@ from flota.writeback.names import label_value, object_name, secret_name
 from flota.writeback.pods import PodSettings
 from flota.writeback.proxies import Wanted, objects, ports
 
-PODS = PodSettings("{}", "flota:1", ready_port=19001, credentials="/etc/flota/xds", run="/run", drain_command=("drain",))
+PODS = PodSettings(image="flota:1", ready_port=19001, credentials="/etc/flota/xds", run="/run")
 
 
 def wanted(template: dict[str, Any] | None = None, served: tuple[tuple[str, int, int], ...] = (("TCP", 80, 10080),), **spec: Any) -> Wanted:

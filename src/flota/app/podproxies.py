@@ -8,6 +8,7 @@ from flota.envoy.ads import AdsServer
 from flota.envoy.doors import Door, gateway_of
 from flota.envoy.encode import Encoder
 from flota.envoy.events import Ack, Connected, Disconnected, Event, Overdue, Refusal
+from flota.envoy.hearing import AttemptService
 from flota.envoy.logs import STANDARD_OUTPUT
 from flota.envoy.options import Options
 from flota.envoy.protos import Protos
@@ -42,7 +43,8 @@ class PodProxies:
         self.acknowledgements = 0
         self.refusals = 0
         self.overdue = 0
-        self.ads = AdsServer(door, protos, clock, self._on_event, settings.needs_timeout_ms / 1000)
+        self.ads = AdsServer(door, protos, clock, self._on_event, settings.needs_timeout_ms / 1000,
+                             [AttemptService(protos, lambda _proxy, _attempts: None)])
 
     async def serve(self) -> None:
         """Until cancelled."""

@@ -6,6 +6,7 @@ because the API server is silent.
 
 import asyncio
 import gc
+import hmac
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import random
 from typing import Protocol
@@ -192,9 +193,21 @@ class Serving:
     def _pod_settings(self) -> PodSettings:
         settings, place = self.settings, self.place
         host, _, port = (settings.xds_address or f"flota.{place.namespace}.svc:18000").rpartition(":")
-        proxy = PodProxy(place.cluster, settings.cluster_region, settings.cluster_zone, (host.strip("[]"), int(port)), CONTROL_PLANE_URI)
+        proxy = PodProxy(
+            place.cluster, settings.cluster_region, settings.cluster_zone, (host.strip("[]"), int(port)), CONTROL_PLANE_URI,
+            drain_s=settings.proxy_drain_s,
+        )  # fmt: skip
+
+        def bootstrap(_: str, drain: str) -> str:
+            return pod_bootstrap(structs.replace(proxy, drain_path=drain)).decode()
+
+        def drain_path(group: str) -> str:
+            return f"/drain/{hmac.digest(self._authority.key, group.encode(), 'sha256').hex()[:32]}"
+
         return PodSettings(
-            bootstrap=pod_bootstrap(proxy).decode(),
+            bootstrap=bootstrap,
+            drain_path=drain_path,
+            drain_s=settings.proxy_drain_s,
             image=settings.proxy_image,
             replicas=settings.proxy_replicas,
             concurrency=settings.envoy_concurrency,

@@ -21,6 +21,15 @@ CERTIFICATE_SDS, ROOTS_SDS = "certificate.json", "roots.json"
 _KEY_MATERIAL = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+_LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
+_FAULT = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
+_DRAIN = """function envoy_on_request(request)
+  if request:headers():get(":path") == "PATH" then
+    local asked = {[":method"] = "POST", [":path"] = "/drain_listeners?graceful&skip_exit", [":authority"] = "admin"}
+    request:httpCall("flota-admin", asked, "", 5000)
+  end
+end
+"""
 _UPSTREAM_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 
 
@@ -37,6 +46,10 @@ class PodProxy(Struct, frozen=True):
     admin: str = str(ADMIN)
     """Path of the admin socket, at most 107 bytes."""
     ready: tuple[str, int] = ("0.0.0.0", READY_PORT)  # noqa: S104  (a pod's own address)
+    drain_path: str = ""
+    """A GET of it on the readiness port begins the end: connections are asked to finish, and the answer comes after `drain_s`. Whoever
+    knows it can end the proxy, so it is a secret of the Gateway's. Empty = there is none."""
+    drain_s: int = 30
 
 
 def pod_bootstrap(proxy: PodProxy) -> bytes:
@@ -82,8 +95,11 @@ def _sds(name: str, **content: Any) -> bytes:
 def _xds(proxy: PodProxy) -> dict[str, Any]:
     host, port = proxy.xds
     cluster = ads_cluster({"socket_address": {"address": host, "port_value": port}})
-    cluster |= {"type": "STATIC" if _is_address(host) else "STRICT_DNS", "transport_socket": _tls(proxy)}
-    return cluster
+    if not _is_address(host):
+        # A name that is not there yet (Flota is just being installed) is asked for again soon.
+        again = {"base_interval": "0.2s", "max_interval": "2s"}
+        cluster |= {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED", "dns_failure_refresh_rate": again}
+    return {**cluster, "transport_socket": _tls(proxy)}
 
 
 def _tls(proxy: PodProxy) -> dict[str, Any]:
@@ -112,14 +128,28 @@ def _admin(proxy: PodProxy) -> dict[str, Any]:
 
 def _ready(proxy: PodProxy) -> dict[str, Any]:
     get = {"name": ":method", "string_match": {"exact": "GET"}}
-    routes = [
+    routes: list[dict[str, Any]] = [
         {"match": {"path": path, "headers": [get]}, "route": {"cluster": "flota-admin"}} for path in ("/ready", "/stats/prometheus")
     ]
+    if proxy.drain_path:
+        wait = {"@type": _FAULT, "delay": {"fixed_delay": f"{proxy.drain_s}s", "percentage": {"numerator": 100}}}
+        routes.append({
+            "match": {"path": proxy.drain_path, "headers": [get]},
+            "direct_response": {"status": 200},
+            "typed_per_filter_config": {"envoy.filters.http.fault": wait},
+        })
+    script = _DRAIN.replace("PATH", proxy.drain_path or "-")
+    filters = {
+        # A kubelet can send a GET; Envoy's admin interface asks for a POST, and answers at once.
+        "envoy.filters.http.lua": {"@type": _LUA, "default_source_code": {"inline_string": script}},
+        "envoy.filters.http.fault": {"@type": _FAULT},
+        "envoy.filters.http.router": {"@type": _ROUTER},
+    }
     manager = {
         "@type": _HTTP,
         "stat_prefix": "flota-ready",
         "route_config": {"virtual_hosts": [{"name": "ready", "domains": ["*"], "routes": routes}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+        "http_filters": [{"name": name, "typed_config": config} for name, config in filters.items()],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     host, port = proxy.ready

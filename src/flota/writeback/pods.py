@@ -1,5 +1,7 @@
 """The pod of a proxy: it passes PodSecurity `restricted`, writes nothing to its image, and lets connections finish before it goes."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from flota.fleet.proxytemplate import ProxyTemplateSpec
@@ -14,8 +16,8 @@ _NAME = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.n
 class PodSettings(Struct, frozen=True):
     """What all proxies have in common."""
 
-    bootstrap: str = ""
-    """JSON, handed over on the command line: another one is another pod."""
+    bootstrap: Callable[[str, str], str] = lambda _group, _drain: ""
+    """(what its node ids begin with, path that begins its end) → JSON, handed over on the command line: another one is another pod."""
     image: str = ""
     command: tuple[str, ...] = ("envoy",)
     replicas: int = 2
@@ -26,8 +28,8 @@ class PodSettings(Struct, frozen=True):
     """Folder that the Secret with the certificate is put at."""
     run: str = ""
     """Folder for the admin socket, in memory."""
-    drain_command: tuple[str, ...] = ()
-    """Run before a pod ends; none = it waits for `drain_s`."""
+    drain_path: Callable[[str], str] = lambda _group: "/drain"
+    """What its node ids begin with → path on the readiness port that begins the end of a proxy."""
     drain_s: int = 30
 
 
@@ -66,8 +68,7 @@ def pod_spec(settings: PodSettings, template: ProxyTemplateSpec, gateway: str, g
 
 
 def _container(settings: PodSettings, template: ProxyTemplateSpec, group: str) -> Json:
-    wait: Json = {"sleep": {"seconds": settings.drain_s}}
-    drain: Json = {"exec": {"command": list(settings.drain_command)}} if settings.drain_command else wait
+    drain = settings.drain_path(group)
     ready = {"httpGet": {"path": "/ready", "port": settings.ready_port}}
     return {
         "name": "envoy",
@@ -79,14 +80,15 @@ def _container(settings: PodSettings, template: ProxyTemplateSpec, group: str) -
             "--log-level", settings.log_level,
             "--disable-hot-restart",
             "--drain-time-s", str(settings.drain_s),
-            "--config-yaml", settings.bootstrap,
+            "--config-yaml", settings.bootstrap(group, drain),
         ],
         "env": [_NAME],
         # Only this one is named: a Gateway that gets another listener keeps its pods.
         "ports": [{"name": "ready", "containerPort": settings.ready_port, "protocol": "TCP"}],
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 600},
         "readinessProbe": {**ready, "periodSeconds": 5, "timeoutSeconds": 2, "failureThreshold": 3},
-        "lifecycle": {"preStop": drain},
+        # Load balancers forget the pod while it still serves; the proxy asks clients to come again, and ends when they have had time.
+        "lifecycle": {"preStop": {"httpGet": {"path": drain, "port": settings.ready_port}}},
         "resources": template.resources or _RESOURCES,
         "securityContext": {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
