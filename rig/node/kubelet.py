@@ -1,4 +1,4 @@
-"""The kubelet's own interface, as far as the API server calls it for people: logs of containers (`kubectl logs`)."""
+"""The kubelet's own interface, as far as the API server calls it for people: `kubectl logs` and `kubectl exec`."""
 
 import asyncio
 import datetime as dt
@@ -9,6 +9,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from rig.components import ClusterPlan
+from rig.node.container import inside
+from rig.node.exec import PROTOCOL, Session
 from rig.node.logtimes import LogTimes
 from rig.node.nodes import Nodes
 from rig.node.pod import log_path
@@ -52,6 +54,8 @@ class Kubelet:
                 _answer(writer, 403, "only the API server may ask\n")
             elif request.path.startswith("/containerLogs/"):
                 await self._log(request, writer)
+            elif request.path.startswith("/exec/"):
+                await self._exec(request, reader, writer)
             else:
                 _answer(writer, 404, "not served\n")
             await writer.drain()
@@ -82,6 +86,27 @@ class Kubelet:
                     return
                 await asyncio.sleep(0.1)
 
+    async def _exec(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        namespace, pod, container = request.path.removeprefix("/exec/").split("/")
+        pod_life = self._nodes.find(namespace, pod)
+        life = {**pod_life.inits, **pod_life.mains}.get(container) if pod_life is not None else None
+        if life is None or life.process is None:
+            _answer(writer, 404, f"container {container} of pod {namespace}/{pod} does not run\n")
+            return
+        if PROTOCOL not in request.headers.get("x-stream-protocol-version", ""):
+            _answer(writer, 403, f"the streams of exec are served as {PROTOCOL}\n")
+            return
+        asked = {
+            name for query, name in (("input", "stdin"), ("output", "stdout"), ("error", "stderr")) if request.first(query) in ("1", "true")
+        }
+        tty = request.first("tty") in ("1", "true")
+        fields = ("Connection: Upgrade", "Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {PROTOCOL}")
+        writer.write("\r\n".join(("HTTP/1.1 101 Switching Protocols", *fields, "", "")).encode())
+        await writer.drain()
+        # On a terminal there is one output; a caller may ask for the other all the same, and may leave out the stream of window sizes.
+        wanted = frozenset({"error", *(asked - {"stderr"} if tty else asked)})
+        await Session(reader, writer, wanted).run(inside(life.process.pid, tuple(request.query["command"])), life.env, tty=tty)
+
     def _start(self, path: Path, request: Request) -> int:
         """The byte from which on the caller wants the log."""
         since = 0
@@ -99,7 +124,11 @@ def _parsed(head: bytes) -> Request:
     first, *lines = head.decode("latin-1").rstrip().split("\r\n")
     method, target, _ = first.split(" ")
     parts = urlsplit(target)
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        key = name.strip().lower()
+        # A field that comes several times is one list (RFC 9110, 5.3).
+        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
     return Request(method, parts.path, parse_qs(parts.query), headers)
 
 

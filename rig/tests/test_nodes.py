@@ -1,7 +1,9 @@
 """Pods run, are reached, are told about, and end in good order."""
 
 import asyncio
+import shutil
 import subprocess
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from typing import Any
 
@@ -232,3 +234,32 @@ async def test_an_unknown_image_is_told(rig: Rig):
         path = "/api/v1/namespaces/default/pods/strange"
         found = await until(us, path, lambda each: waiting(each).get("reason") == "ImagePullBackOff")
         assert "rig/node/images.py" in waiting(found)["message"]
+
+
+@pytest.mark.parametrize("websocket", ["true", "false"])
+async def test_exec_keeps_streams_apart_and_tells_the_exit_code(rig: Rig, websocket: str):
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl on the PATH")
+    async with rig.api("us") as us:
+        await us.apply(pod("open", "sleep 1000", container={"env": [{"name": "A", "value": "b"}]}))
+        await until(us, "/api/v1/namespaces/default/pods/open", lambda each: each["status"]["phase"] == "Running")
+    command = (
+        "kubectl",
+        "--kubeconfig",
+        str(rig.kubeconfig),
+        "exec",
+        "-i",
+        "open",
+        "--",
+        "sh",
+        "-c",
+        "cat; echo $A; hostname; echo no >&2; exit 3",
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command, env={"PATH": "/usr/bin:/bin", "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websocket}, stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    async with asyncio.timeout(20):
+        out, err = await process.communicate(b"in" * 50_000 + b"\n")
+    assert out == b"in" * 50_000 + b"\nb\nopen\n", err
+    assert err.startswith(b"no\n")
+    assert process.returncode == 3
