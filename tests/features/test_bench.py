@@ -25,6 +25,14 @@ def test_every_bench_prints_its_table() -> None:
     assert ("ratio (bar 1.05)" in parts["request"]) == (shutil.which("wrk") is not None)
 
 
+@pytest.mark.slow
+def test_the_reflector_bench_prints_its_table() -> None:
+    command = [sys.executable, "-m", "bench", "reflector", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| HTTPRoute +\| 50 ", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_an_unknown_bench_is_refused() -> None:
     done = subprocess.run([sys.executable, "-m", "bench", "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
