@@ -183,8 +183,9 @@ async def _measure(kind: str, count: int, events: int) -> tuple[object, ...]:
             running.cancel()
             watching.cancel()
         assert len(reflector.cache) == count
-    return (kind, f"{count:,}", f"{size / count:,.0f}", f"{count / took:,.0f}", f"{first_cpu / count * 1e6:.0f}", f"{floor / count * 1e6:.0f}",
-            f"{held / count:,.0f}", f"{first_lag * 1000:.1f}", f"{grown:+.1%}" if events else "-")  # fmt: skip
+    each = f"{first_cpu / count * 1e6:.0f}", f"{floor / count * 1e6:.0f}", f"{held / count:,.0f}"
+    rest = f"{first_lag * 1000:.1f}", f"{grown:+.1%}" if events else "-"
+    return (kind, f"{count:,}", f"{size / count:,.0f}", f"{count / took:,.0f}", *each, *rest)
 
 
 def _client(url: str) -> Client:

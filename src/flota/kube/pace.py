@@ -1,7 +1,7 @@
 """How reflectors share one event loop and one API server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -22,21 +22,36 @@ class Pace:
         self._turn = turn
         self._turns = asyncio.Lock()
         self._lists = asyncio.Semaphore(lists)
+        self._spent = 0.0
+        """Seconds taken in this round of the event loop."""
 
     async def each(self, items: Iterable[T], do: Callable[[T], bool]) -> None:
-        """`do` for each, in short turns, until it says True. A few items are done at once, without waiting for the next round."""
+        """`do` for each, in short turns, until it says True. A few items are done at once, unless others took this round's time."""
         rest = iter(items)
-        while True:
-            async with self._turns:
-                end = self._clock.monotonic() + self._turn
-                for item in rest:
-                    if do(item):
-                        return
-                    if self._clock.monotonic() >= end:
-                        break
-                else:
-                    return
-            await asyncio.sleep(0)
+        over = False
+        while not over:
+            async with self._turns:  # who waits longest is next: a big list holds up no small change
+                while self._spent >= self._turn:
+                    await asyncio.sleep(0)
+                over = self._some(rest, do)
+
+    def _some(self, rest: Iterator[T], do: Callable[[T], bool]) -> bool:
+        """What fits into this round; whether nothing is left to do."""
+        if not self._spent:
+            asyncio.get_running_loop().call_soon(self._next_round)
+        began = self._clock.monotonic()
+        earlier, over = self._spent, True
+        for item in rest:
+            if do(item):
+                break
+            self._spent = earlier + self._clock.monotonic() - began
+            if self._spent >= self._turn:
+                over = False
+                break
+        return over
+
+    def _next_round(self) -> None:
+        self._spent = 0.0
 
     @asynccontextmanager
     async def listing(self) -> AsyncIterator[None]:
