@@ -31,7 +31,7 @@ class Pace:
         over = False
         while not over:
             async with self._turns:  # who waits longest is next: a big list holds up no small change
-                while self._spent >= self._turn:
+                if self._spent >= self._turn:
                     await asyncio.sleep(0)
                 over = self._some(rest, do)
 
