@@ -8,26 +8,24 @@ import msgspec
 
 from flota.cli import client
 from flota.cli.failure import Failure
-from flota.cli.options import Output
+from flota.cli.options import Contexts, Output
 from flota.cli.output import emit, write
-from flota.cli.read import ask
+from flota.cli.read import ask, view_of
 from flota.cli.whatif_table import check_text, drain_text, undrain_text, whatif_text
 from flota.report.check import CheckReport, check
 from flota.report.whatif import DrainReport, UndrainReport, WhatIfReport, drain_report, what_if
 
 
-def what_would(folder: Path, lose: Sequence[str], drain: Sequence[str], output: Output) -> int:
+def what_would(folder: Path | Contexts, lose: Sequence[str], drain: Sequence[str], output: Output) -> int:
     """`flota whatif`."""
     body, _ = ask(folder, "/v1/whatif", {"lose": lose, "drain": drain}, lambda view: what_if(view, lose, drain))
     emit(body, WhatIfReport, output, whatif_text)
     return 0
 
 
-def check_folder(folder: Path, output: Output) -> int:
-    """`flota check`: what the files say now, whatever runs. 1 = something would be refused."""
-    from flota.app.folder import view_of_folder
-
-    report = check(view_of_folder(folder))
+def check_place(place: Path | Contexts, output: Output) -> int:
+    """`flota check`: what files or clusters say now, whatever runs. 1 = something would be refused, or could not be read."""
+    report = check(view_of(place))
     emit(msgspec.json.encode(report), CheckReport, output, check_text)
     return 0 if report.ok else 1
 

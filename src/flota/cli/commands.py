@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flota.cli.failure import Failure
-from flota.cli.options import ContextOption, FolderOption, Output, OutputOption, Rendered, Shell, Where, chosen, fleet
+from flota.cli.options import ContextOption, FolderOption, Output, OutputOption, Rendered, Shell, Where, chosen, fleet, place
 from flota.cli.output import emit, note, write
 
 app = typer.Typer(
@@ -116,16 +116,16 @@ def status(
     """Clusters, gateways, routes, services with their endpoints, drains and problems, as they are now."""
     from flota.cli.status import show_status, watch_status
 
-    where = fleet(ctx, folder, context)
+    where = place(ctx, folder, context)
     raise typer.Exit(watch_status(where, output) if watch else show_status(where, output))
 
 
 @app.command()
 def check(ctx: typer.Context, output: OutputOption = Output.TABLE, folder: FolderOption = None, context: ContextOption = None) -> None:
-    """Every problem of the files, with file and line; exit 1 if any object would be refused."""
-    from flota.cli.ask import check_folder
+    """Every problem, with file and line; exit 1 if any object would be refused, or could not be read."""
+    from flota.cli.ask import check_place
 
-    raise typer.Exit(check_folder(fleet(ctx, folder, context), output))
+    raise typer.Exit(check_place(place(ctx, folder, context), output))
 
 
 @app.command()
@@ -151,7 +151,7 @@ def explain(
     from flota.cli.explain import Question, explain_any
 
     asked = Question(what, url, source, gateway, method, tuple(header or ()), namespace, cluster)
-    raise typer.Exit(explain_any(fleet(ctx, folder, context), asked, output))
+    raise typer.Exit(explain_any(place(ctx, folder, context), asked, output))
 
 
 @app.command()
@@ -166,7 +166,7 @@ def whatif(
     """What would happen to each service, before it does."""
     from flota.cli.ask import what_would
 
-    raise typer.Exit(what_would(fleet(ctx, folder, context), lose or [], drained or [], output))
+    raise typer.Exit(what_would(place(ctx, folder, context), lose or [], drained or [], output))
 
 
 @app.command()

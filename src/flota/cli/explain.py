@@ -6,7 +6,7 @@ from typing import NamedTuple
 from flota.cli import client
 from flota.cli.explain_table import object_text, request_text
 from flota.cli.failure import Failure
-from flota.cli.options import Output
+from flota.cli.options import Contexts, Output
 from flota.cli.output import emit
 from flota.cli.read import ask
 from flota.report.explain_object import ObjectExplanation, explain_object
@@ -14,7 +14,7 @@ from flota.report.explain_request import AskedRequest, RequestExplanation, expla
 from flota.report.named import Asked
 
 
-def explain_a_request(folder: Path, asked: AskedRequest, output: Output) -> int:
+def explain_a_request(folder: Path | Contexts, asked: AskedRequest, output: Output) -> int:
     """`flota explain request URL --from CLUSTER`."""
     query: client.Query = {
         "url": asked.url, "from": asked.source, "gateway": asked.gateway, "method": asked.method, "header": list(asked.headers),
@@ -24,7 +24,7 @@ def explain_a_request(folder: Path, asked: AskedRequest, output: Output) -> int:
     return 0
 
 
-def explain_an_object(folder: Path, asked: Asked, output: Output) -> int:
+def explain_an_object(folder: Path | Contexts, asked: Asked, output: Output) -> int:
     """`flota explain KIND/NAME`."""
     query: client.Query = {"kind": asked.kind, "name": asked.name, "namespace": asked.namespace, "cluster": asked.cluster}
     body, _ = ask(folder, "/v1/explain/object", query, lambda view: explain_object(view, asked))
@@ -45,7 +45,7 @@ class Question(NamedTuple):
     cluster: str | None
 
 
-def explain_any(folder: Path, asked: Question, output: Output) -> int:
+def explain_any(folder: Path | Contexts, asked: Question, output: Output) -> int:
     """`request` and a URL, or an object."""
     if asked.what == "request":
         if asked.url is None or asked.source is None:

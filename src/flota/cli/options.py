@@ -50,12 +50,30 @@ class Where(NamedTuple):
     contexts: tuple[str, ...]
 
 
+class Contexts(NamedTuple):
+    """Clusters to read, by their kubeconfig contexts."""
+
+    names: tuple[str, ...]
+
+
+def place(ctx: typer.Context, folder: Path | None, contexts: list[str] | None) -> Path | Contexts:
+    """What to read: the folder of a fleet, or clusters. Raises Failure when there is no fleet, or when both are named."""
+    before = ctx.find_object(Where) or Where(None, ())
+    named = (*before.contexts, *(contexts or ()))
+    if not named:
+        return fleet(ctx, folder, contexts)
+    if folder or before.folder:
+        raise Failure("name a folder (-C) or clusters (--context), not both", 2)
+    return Contexts(named)
+
+
 def chosen(ctx: typer.Context, folder: Path | None, contexts: list[str] | None) -> Path:
     """The folder to work in, existing or not; what is said after the command counts more. Raises Failure for --context."""
     before = ctx.find_object(Where) or Where(None, ())
     named = (*before.contexts, *(contexts or ()))
     if named:
-        raise Failure(f"--context {named[0]}: Kubernetes clusters are not supported yet; work on a folder with -C DIR", 2)
+        said = "clusters are only read (status, check, explain, whatif) or served (serve); this needs a folder: -C DIR"
+        raise Failure(f"--context {named[0]}: {said}", 2)
     return folder or before.folder or Path()
 
 

@@ -16,12 +16,16 @@ class CheckedRow(ProblemRow, frozen=True, kw_only=True):
 
 
 class CheckReport(Row, frozen=True, kw_only=True):
-    """`ok`: nothing would be refused. `ignored`: objects of kinds that Flota has no use for, counted by group."""
+    """`ok`: nothing would be refused, and everything could be read (`unseen`: what could not).
+
+    `ignored`: objects of kinds that Flota has no use for, counted by group.
+    """
 
     api_version: ApiVersion = API_VERSION
     kind: Literal["CheckReport"] = "CheckReport"
     ok: bool
     problems: tuple[CheckedRow, ...]
+    unseen: tuple[str, ...]
     ignored: dict[str, int]
 
 
@@ -30,7 +34,8 @@ def check(view: View) -> CheckReport:
     refused = {row_of(view, each) for each in view.refusals}
     rows = problem_rows(view)
     return CheckReport(
-        ok=not refused,
+        ok=not refused and not view.unseen(),
         problems=tuple(CheckedRow(**asdict(each), refused=each in refused) for each in rows),
+        unseen=view.unseen(),
         ignored=dict(view.ignored),
     )

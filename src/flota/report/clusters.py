@@ -44,6 +44,9 @@ def cluster_rows(view: View, services: Iterable[ServiceRow]) -> tuple[ClusterRow
 
 
 def _state(view: View, cluster: Cluster, endpoints: list[EndpointRow]) -> tuple[ClusterState | None, str]:
+    if view.read is not None:
+        dark = view.read.dark.get(cluster.name)
+        return (None, dark) if dark is not None else _endpoint_state(view, cluster, endpoints)
     if view.running is None:
         return None, "Flota does not run here; start it with `flota up`"
     drain = drain_of(view.fleet, cluster, view.now)

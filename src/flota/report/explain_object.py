@@ -1,13 +1,14 @@
 """`flota explain KIND/NAME`: what was decided about an object and why."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 
 from flota.fleet.fleet import Cluster
-from flota.fleet.meta import Key
+from flota.fleet.meta import Condition, Key
 from flota.fleet.pods import Deployment, Job, Pod
 from flota.plan import GatewayStatus, ListenerSetStatus, ObjectRef, RouteStatus
+from flota.plan.plan import Status
 from flota.report.conditions import effective
 from flota.report.delivery import Delivery, gateway_delivery, route_delivery
 from flota.report.failed import Failed
@@ -54,11 +55,12 @@ class ObjectRow(Row, frozen=True, kw_only=True):
 
 
 class ObjectExplanation(Row, frozen=True, kw_only=True):
-    """The object in every cluster that has it."""
+    """The object in every cluster that has it. `unseen`: what could not be read."""
 
     api_version: ApiVersion = API_VERSION
     kind: Literal["ObjectExplanation"] = "ObjectExplanation"
     objects: tuple[ObjectRow, ...]
+    unseen: tuple[str, ...]
 
 
 def explain_object(view: View, asked: Asked) -> ObjectExplanation | Failed:
@@ -67,7 +69,7 @@ def explain_object(view: View, asked: Asked) -> ObjectExplanation | Failed:
     if isinstance(refs, Failed):
         return refs
     problems = problem_rows(view)
-    return ObjectExplanation(objects=tuple(_object(view, ref, problems) for ref in refs))
+    return ObjectExplanation(objects=tuple(_object(view, ref, problems) for ref in refs), unseen=view.unseen())
 
 
 def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> ObjectRow:
@@ -77,13 +79,13 @@ def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> Obj
             about=part, type=each.type, status=each.status, reason=each.reason, message=each.message,
             observed_generation=each.observed_generation, last_transition_time=each.last_transition_time,
         )
-        for part, held in (effective(view, ref, status) if status is not None else ())
+        for part, held in _conditions(view, ref, status)
         for each in held
     )  # fmt: skip
     origin = view.origin(ref)
     mine = tuple(each for each in problems if (each.cluster or "", each.kind, each.namespace, each.name) == ref)
     found = _delivery(view, ref)
-    said = (found.message,) if found is not None and found.state != "Acknowledged" else ()
+    said = (found.message,) if found is not None and found.state != "Acknowledged" and view.read is None else ()
     return ObjectRow(
         cluster=ref.cluster or None,
         kind=ref.kind,
@@ -91,13 +93,28 @@ def _object(view: View, ref: ObjectRef, problems: tuple[ProblemRow, ...]) -> Obj
         name=ref.name,
         file=origin.file if origin is not None else None,
         line=origin.line if origin is not None else None,
-        addresses=status.addresses if isinstance(status, GatewayStatus) else (),
+        addresses=_addresses(view, ref, status),
         conditions=conditions,
         why=tuple(dict.fromkeys((*reasons(view.fleet, view.plan, ref), *said, *_pods(view, ref)))),
         endpoints=_endpoints(view, ref),
         tiers=_tiers(view, ref),
         problems=mine,
     )
+
+
+def _conditions(view: View, ref: ObjectRef, status: Status | None) -> Iterable[tuple[str, tuple[Condition, ...]]]:
+    """What its controllers say of it, where they are somebody else's; else what is planned, as it holds now."""
+    if view.read is not None:
+        told = view.read.told.get(ref)
+        return told.parts() if told is not None else ()
+    return effective(view, ref, status) if status is not None else ()
+
+
+def _addresses(view: View, ref: ObjectRef, status: Status | None) -> tuple[str, ...]:
+    if view.read is not None:
+        told = view.read.told.get(ref)
+        return tuple(each.value for each in told.addresses) if told is not None else ()
+    return status.addresses if isinstance(status, GatewayStatus) else ()
 
 
 _MAKERS: Mapping[str, Callable[[Cluster], Mapping[Key, Deployment | Job | Pod]]] = {

@@ -43,7 +43,7 @@ class BackendShare(Row, frozen=True, kw_only=True):
 class RequestExplanation(Row, frozen=True, kw_only=True):
     """`status` null = the proxy forwards, and the backend answers. `rule` counts from 0. `backend`, `tiers`: of the largest share.
 
-    What the look-up did not come to is null.
+    What the look-up did not come to is null. `unseen`: what could not be read, and is not counted.
     """
 
     api_version: ApiVersion = API_VERSION
@@ -65,6 +65,7 @@ class RequestExplanation(Row, frozen=True, kw_only=True):
     backends: tuple[BackendShare, ...]
     tiers: tuple[TierRow, ...]
     why: tuple[str, ...]
+    unseen: tuple[str, ...]
 
 
 def explain_request(view: View, asked: AskedRequest) -> RequestExplanation | Failed:
@@ -164,6 +165,7 @@ def _explained(view: View, asked: AskedRequest, proxy: ProxyPlan, answer: Answer
         backends=tuple(BackendShare(backend=each.label or None, share=each.share) for each in answer.candidates),
         tiers=tiers,
         why=(*note, *answer.why, *_observed(tiers)),
+        unseen=view.unseen(),
     )
 
 

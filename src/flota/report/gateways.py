@@ -10,6 +10,7 @@ from flota.plan import GatewayStatus, ListenerSetStatus, ListenerStatus, ObjectR
 from flota.report.conditions import effective, find
 from flota.report.delivery import Delivery, route_delivery
 from flota.report.shape import Row
+from flota.report.told import Told
 from flota.report.view import View
 
 RouteKind = Literal["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"]
@@ -114,6 +115,8 @@ def _route_refs(name: str, cluster: Cluster) -> Iterator[tuple[RouteKind, Object
 
 
 def _gateway(view: View, ref: ObjectRef) -> GatewayRow:
+    if view.read is not None:
+        return _told_gateway(view.read.told.get(ref, Told()), ref)
     status = view.plan.statuses.get(ref)
     if not isinstance(status, GatewayStatus):
         return GatewayRow(
@@ -140,8 +143,31 @@ def _gateway(view: View, ref: ObjectRef) -> GatewayRow:
     )
 
 
+def _told_gateway(told: Told, ref: ObjectRef) -> GatewayRow:
+    """As its controller says."""
+    bad = _first_bad(told.conditions, ("Accepted", "Programmed"))
+    return GatewayRow(
+        cluster=ref.cluster,
+        namespace=ref.namespace,
+        name=ref.name,
+        addresses=tuple(each.value for each in told.addresses),
+        programmed=_holds(told.conditions, "Programmed"),
+        reason=bad.reason if bad is not None else "Programmed" if told.conditions else "NoController",
+        message=bad.message if bad is not None else "" if told.conditions else "no controller has said anything of it",
+        listeners=tuple(_listener(each.name, each.attached_routes, each.conditions) for each in told.listeners),
+    )
+
+
 def _listener_set(view: View, ref: ObjectRef) -> ListenerSetRow:
     status = view.plan.statuses.get(ref)
+    if view.read is not None:
+        said = _told_gateway(view.read.told.get(ref, Told()), ref)
+        accepted = _holds(view.read.told.get(ref, Told()).conditions, "Accepted")
+        gateway = "/".join(status.gateway) if isinstance(status, ListenerSetStatus) else None
+        return ListenerSetRow(
+            cluster=ref.cluster, namespace=ref.namespace, name=ref.name, gateway=gateway, accepted=accepted, programmed=said.programmed,
+            reason=said.reason, message=said.message, listeners=said.listeners,
+        )  # fmt: skip
     if not isinstance(status, ListenerSetStatus):
         return ListenerSetRow(
             cluster=ref.cluster, namespace=ref.namespace, name=ref.name, gateway=None, accepted=None, programmed=None,
@@ -180,6 +206,8 @@ def _route(view: View, kind: RouteKind, ref: ObjectRef, problem: Problem | None)
     status = view.plan.statuses.get(ref)
     parents = status.parents if isinstance(status, RouteStatus) else ()
     conditions = [each.conditions for each in parents]
+    if view.read is not None:
+        problem, conditions = None, [each.conditions for each in view.read.told.get(ref, Told()).parents]
     bad = next(filter(None, (_first_bad(each, _ROUTE_CONDITIONS) for each in conditions)), None)
     accepted, resolved = _all(conditions, "Accepted"), _all(conditions, "ResolvedRefs")
     if not parents and problem is not None:

@@ -28,10 +28,10 @@ def problem_rows(view: View) -> tuple[ProblemRow, ...]:
     rows: dict[tuple[str | None, str, str, str, str, str], ProblemRow] = {}
     # Of exports the sources tell what is wrong, as they make the imports; the plan's conditions say the same in other words.
     exports = {_subject(each) for each in view.problems if each.kind == "ServiceExport"}
-    planned = [each for each in view.plan.problems if _subject(each) not in exports]
+    planned = [each for each in view.plan.problems if _subject(each) not in exports and not _told_already(view, each)]
     failing = {(pod.cluster, "Pod", pod.namespace, pod.name) for pod in view.pods if _fails(pod)}
     given = [each for each in view.problems if _subject(each) not in failing]  # told of what wants the pod, with its file
-    for each in (*given, *planned, *_of_proxies(view), *_of_pods(view)):
+    for each in (*given, *_told(view), *planned, *_of_proxies(view), *_of_pods(view)):
         row = _row(view, each)
         rows.setdefault((row.cluster, row.kind, row.namespace, row.name, row.reason, row.message), row)
     return tuple(sorted(rows.values(), key=_order))
@@ -61,6 +61,26 @@ def _row(view: View, problem: Problem) -> ProblemRow:
 
 def _subject(problem: Problem) -> tuple[str | None, str, str, str]:
     return problem.cluster, problem.kind, problem.namespace, problem.name
+
+
+def _told(view: View) -> Iterator[Problem]:
+    """What the controllers of clusters that were read say is wrong."""
+    for ref, told in view.read.told.items() if view.read is not None else ():
+        for part, each in told.bad():
+            about = f"{part}: " if part else ""
+            message = f"{about}its controller says {each.type}={each.status}: {each.message or each.reason}"
+            yield Problem(ref.cluster, ref.kind, ref.namespace, ref.name, each.reason, message)
+
+
+def _told_already(view: View, problem: Problem) -> bool:
+    """Whether the controllers of an object say the same of it, or that all is well: what only Flota would not do is no problem there."""
+    if view.read is None:
+        return False
+    told = view.read.told.get(ObjectRef(problem.cluster or "", problem.kind, problem.namespace, problem.name))
+    if told is None or not any(True for _ in told.parts()):
+        return False
+    reasons = {each.reason for _, each in told.bad()}
+    return not reasons or problem.reason in reasons
 
 
 def _order(row: ProblemRow) -> tuple[str, str, int, str, str, str]:

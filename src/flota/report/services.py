@@ -78,7 +78,7 @@ def _endpoints(
             found[place] = better if better is not None and better.state != "Draining" and seen.state == "Healthy" else seen
     return tuple(
         EndpointRow(cluster=place[0], address=place[1], port=place[2], state=seen.state, cause=seen.cause)
-        for place, seen in sorted((place, seen if view.running else _unseen(seen)) for place, seen in found.items())
+        for place, seen in sorted((place, seen if view.running or view.read else _unseen(seen)) for place, seen in found.items())
     )
 
 

@@ -54,7 +54,10 @@ class PodRow(Row, frozen=True, kw_only=True):
 
 
 class FleetStatus(Row, frozen=True, kw_only=True):
-    """The whole fleet. `settled` = everything admitted is in effect; what isn't yet is in `waiting`. Null and empty when nothing runs."""
+    """The whole fleet. `settled` = everything admitted is in effect; what isn't yet is in `waiting`. Null and empty when nothing runs.
+
+    `unseen`: what could not be read of clusters that were named by context.
+    """
 
     api_version: ApiVersion = API_VERSION
     kind: Literal["FleetStatus"] = "FleetStatus"
@@ -70,6 +73,7 @@ class FleetStatus(Row, frozen=True, kw_only=True):
     services: tuple[ServiceRow, ...]
     drains: tuple[DrainRow, ...]
     problems: tuple[ProblemRow, ...]
+    unseen: tuple[str, ...]
     proxies: tuple[ProxyRow, ...]
     pods: tuple[PodRow, ...]
     flota: FlotaRow | None
@@ -93,6 +97,7 @@ def status(view: View) -> FleetStatus:
         services=services,
         drains=tuple(DrainRow(target=each.target, until=each.until) for each in view.fleet.drains if each.until > view.now),
         problems=problem_rows(view),
+        unseen=view.unseen(),
         proxies=_proxies(view),
         pods=_pods(view),
         flota=_flota(view),

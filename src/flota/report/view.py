@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from flota.fleet.fleet import Fleet
 from flota.fleet.problem import Problem
 from flota.plan import ObjectRef, Plan, State
+from flota.report.told import Reading
 
 
 class Origin(NamedTuple):
@@ -93,7 +94,12 @@ def _no_origin(ref: ObjectRef) -> Origin | None:
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """Everything that a report may look at. Made from the running fleet, or from a folder with nothing started (`running` None)."""
+    """Everything that a report may look at. Made from the running fleet, or with nothing of ours running (`running` None): from a folder,
+    or from clusters as they are (`read`)."""
+
+    def unseen(self) -> tuple[str, ...]:
+        """What could not be read, a sentence each; answers do not count it."""
+        return self.read.unseen if self.read is not None else ()
 
     fleet: Fleet
     plan: Plan
@@ -109,5 +115,7 @@ class View(Struct, frozen=True, kw_only=True):
     since: Mapping[ObjectRef, Since] = field(default_factory=dict)
     """When each condition took its present status (`conditions.advance`)."""
     running: Running | None = None
+    read: Reading | None = None
+    """Set where clusters were read whose proxies somebody else runs (`--context`)."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Objects of kinds that are not ours, counted by `Kind.group`."""

@@ -30,13 +30,14 @@ class OutlookRow(Row, frozen=True, kw_only=True):
 
 
 class WhatIfReport(Row, frozen=True, kw_only=True):
-    """Every service that a route uses, before and after."""
+    """Every service that a route uses, before and after. `unseen`: what could not be read, and is not counted."""
 
     api_version: ApiVersion = API_VERSION
     kind: Literal["WhatIf"] = "WhatIf"
     lose: tuple[str, ...]
     drain: tuple[str, ...]
     services: tuple[OutlookRow, ...]
+    unseen: tuple[str, ...]
 
 
 class DrainReport(Row, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ def what_if(view: View, lose: Sequence[str], drain: Sequence[str]) -> WhatIfRepo
     found = whatif(view.fleet, observed_plan(view), lose, drain)
     if found.problems:
         return Failed(reason="UnknownTarget", message="; ".join(found.problems), code=2)
-    return WhatIfReport(lose=tuple(lose), drain=tuple(drain), services=_rows(found))
+    return WhatIfReport(lose=tuple(lose), drain=tuple(drain), services=_rows(found), unseen=view.unseen())
 
 
 def drain_report(view: View, target: str, until: datetime, *, dry_run: bool, force: bool) -> DrainReport | Failed:

@@ -137,6 +137,14 @@ class ClusterReader:
         return self._served is not None and nodes and kinds and all(each.settled for each in self._named.values())
 
     @property
+    def stuck(self) -> bool:
+        """Whether something is missing, and nothing more will come before it is tried again."""
+        if self._served is None:
+            return self.trouble is not None
+        named = all(each.settled or each.reflector.state.trouble is not None for each in self._named.values())
+        return named and all(each.reflector.state.synced or each.sight in ("Blind", "Forbidden") for each in self._kinds.values())
+
+    @property
     def blind_since(self) -> float | None:
         """Monotonic seconds since which nothing at all is live; None while something is."""
         states = [each.reflector.state for each in self._kinds.values()]

@@ -92,6 +92,22 @@ class KubeSource:
                 await self._woken()
                 self._round()
 
+    async def read_once(self, seconds: float) -> None:
+        """Read the clusters as far as that goes within `seconds`, and publish what is known then."""
+        try:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(reader.run(), name=f"sources.{name}") for name, reader in self.readers.items()]
+                while not all(reader.settled or reader.stuck for reader in self.readers.values()):
+                    await self._wake.wait()
+                    self._wake.clear()
+                    for reader in self.readers.values():
+                        reader.update()
+                for each in running:
+                    each.cancel()
+        except TimeoutError:
+            pass  # what is missing is told of
+        self.publish()
+
     async def _note(self, cell: "_Followed") -> None:
         async for _ in cell.follow():
             self._wake.set()
