@@ -166,6 +166,16 @@ def test_a_cluster_that_does_not_answer_is_said_and_never_passes(kubeconfig):
     assert not json.loads(flota(kubeconfig, "check", "--context", "away", "-o", "json", code=1).stdout)["ok"]
 
 
+def test_as_a_plugin_of_kubectl_it_is_the_current_context(kubeconfig, tmp_path):
+    (tmp_path / "kubectl-flota").write_text("from flota.cli import main\nmain()\n")
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    command = [sys.executable, str(tmp_path / "kubectl-flota"), "status", "-o", "json"]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert [each["name"] for each in json.loads(done.stdout)["clusters"]] == ["us"]
+    done = subprocess.run([*command, "--context", "eu"], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert [each["name"] for each in json.loads(done.stdout)["clusters"]] == ["eu"]
+
+
 def test_asked_wrongly(kubeconfig, tmp_path):
     assert 'no context "nope"' in flota(kubeconfig, "status", "--context", "nope", code=2).stderr
     assert "not both" in flota(kubeconfig, "status", "--context", "us", "-C", str(tmp_path), code=2).stderr

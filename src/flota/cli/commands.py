@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from flota.cli.failure import Failure
-from flota.cli.options import ContextOption, FolderOption, Output, OutputOption, Rendered, Shell, Where, chosen, fleet, place
+from flota.cli.options import (
+    CURRENT,
+    ContextOption,
+    FolderOption,
+    Output,
+    OutputOption,
+    Rendered,
+    Shell,
+    Where,
+    chosen,
+    fleet,
+    is_plugin,
+    place,
+)
 from flota.cli.output import emit, note, write
 
 app = typer.Typer(
@@ -29,7 +42,7 @@ def run() -> None:
 
         prepare()
     try:
-        app(prog_name="flota")
+        app(prog_name="kubectl flota" if is_plugin() else "flota")
     except Failure as failure:
         note(f"error: {failure.message}")
         sys.exit(failure.code)
@@ -42,7 +55,8 @@ def run() -> None:
 @app.callback()
 def main(ctx: typer.Context, folder: FolderOption = None, context: ContextOption = None) -> None:
     """Remember what is said before the command."""
-    ctx.obj = Where(folder, tuple(context or ()))
+    current = (CURRENT,) if is_plugin() and folder is None else ()
+    ctx.obj = Where(folder, tuple(context or current))
 
 
 @app.command()

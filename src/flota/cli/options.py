@@ -1,5 +1,6 @@
 """The options that commands share."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -50,6 +51,15 @@ class Where(NamedTuple):
     contexts: tuple[str, ...]
 
 
+CURRENT = ""
+"""In place of a context's name: the current one."""
+
+
+def is_plugin() -> bool:
+    """Whether we were started as `kubectl flota`, which means the current context where nothing else is said."""
+    return Path(sys.argv[0]).name == "kubectl-flota"
+
+
 class Contexts(NamedTuple):
     """Clusters to read, by their kubeconfig contexts."""
 
@@ -59,7 +69,7 @@ class Contexts(NamedTuple):
 def place(ctx: typer.Context, folder: Path | None, contexts: list[str] | None) -> Path | Contexts:
     """What to read: the folder of a fleet, or clusters. Raises Failure when there is no fleet, or when both are named."""
     before = ctx.find_object(Where) or Where(None, ())
-    named = (*before.contexts, *(contexts or ()))
+    named = _named(before, folder, contexts)
     if not named:
         return fleet(ctx, folder, contexts)
     if folder or before.folder:
@@ -67,13 +77,20 @@ def place(ctx: typer.Context, folder: Path | None, contexts: list[str] | None) -
     return Contexts(named)
 
 
+def _named(before: Where, folder: Path | None, contexts: list[str] | None) -> tuple[str, ...]:
+    """The contexts that were named; the current one only where nothing was."""
+    said = (*before.contexts, *(contexts or ()))
+    named = tuple(each for each in said if each != CURRENT)
+    return named or (said if folder is None else ())
+
+
 def chosen(ctx: typer.Context, folder: Path | None, contexts: list[str] | None) -> Path:
     """The folder to work in, existing or not; what is said after the command counts more. Raises Failure for --context."""
     before = ctx.find_object(Where) or Where(None, ())
-    named = (*before.contexts, *(contexts or ()))
+    named = _named(before, folder, contexts)
     if named:
         said = "clusters are only read (status, check, explain, whatif) or served (serve); this needs a folder: -C DIR"
-        raise Failure(f"--context {named[0]}: {said}", 2)
+        raise Failure(f"--context {named[0] or '(the current one)'}: {said}", 2)
     return folder or before.folder or Path()
 
 
