@@ -119,6 +119,13 @@ def test_ancestors_leave_room_for_others() -> None:
     assert [each["ancestorRef"]["name"] for each in made[15:]] == ["one"]
 
 
+def test_an_xbackend_calls_its_gateways_parents() -> None:
+    made = statuses.ancestors((said("Accepted"),), [("a", "one")], Told({}, NOW), statuses.LISTS["XBackend"])
+    ((field, (entry,)),) = made.items()
+    assert (field, entry["parentRef"]["name"], entry["conditions"][0]["type"]) == ("parents", "one", "Accepted")
+    assert statuses.ancestors((said("Accepted"),), [("a", "one")], Told(made, NOW), statuses.LISTS["XBackend"]) == made
+
+
 def test_written_again_it_is_the_same() -> None:
     first = gateway(Delivered(connected=1))
     assert gateway(Delivered(connected=1), first) == first

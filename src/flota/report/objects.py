@@ -74,15 +74,16 @@ def _status(view: View, ref: ObjectRef, status: Status) -> Object:
         return {"conditions": held[0], "supportedFeatures": [{"name": each} for each in SUPPORTED]}
     if isinstance(status, ListenerSetStatus):
         return {"conditions": held[0], "listeners": _listeners(status.listeners, held[1:])}
-    if ref.kind not in ("BackendTLSPolicy", "TrafficPolicy"):
+    if ref.kind not in ("BackendTLSPolicy", "TrafficPolicy", "XBackend", "XBackendTrafficPolicy"):
         return {"conditions": held[0]}
+    several, one = ("parents", "parentRef") if ref.kind == "XBackend" else ("ancestors", "ancestorRef")
     ancestors = [
-        {"ancestorRef": _given(group=GATEWAY_GROUP, kind="Gateway", namespace=namespace, name=name),
+        {one: _given(group=GATEWAY_GROUP, kind="Gateway", namespace=namespace, name=name),
          "controllerName": CONTROLLER, "conditions": held[0]}
         for namespace, name in status.ancestors
     ]  # fmt: skip
     # The API's own policies are told by ancestors alone; ours is told too when no traffic meets it.
-    return {"ancestors": ancestors} if ref.kind == "BackendTLSPolicy" else {"conditions": held[0], "ancestors": ancestors}
+    return {"conditions": held[0], several: ancestors} if ref.kind == "TrafficPolicy" else {several: ancestors}
 
 
 def _parent(parent: ParentStatus) -> Object:

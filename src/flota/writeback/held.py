@@ -22,7 +22,7 @@ Ref = tuple[str, str, str]
 """(kind, namespace, name)."""
 WRITTEN = (
     "GatewayClass", "Gateway", "ListenerSet", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute",
-    "BackendTLSPolicy", "TrafficPolicy",
+    "BackendTLSPolicy", "XBackend", "XBackendTrafficPolicy", "TrafficPolicy",
 )
 """Kinds that are told about themselves."""
 

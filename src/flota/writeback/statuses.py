@@ -6,6 +6,7 @@ Lists that several controllers share (a route's parents, a policy's ancestors) k
 import ipaddress
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from flota.fleet.meta import Condition
@@ -16,6 +17,11 @@ from flota.writeback.conditions import Delivered, Json, acknowledged, dated
 CONTROLLER = "flota.dev/gateway-controller"
 MAX_ANCESTORS = 16
 """PolicyStatus.ancestors has no room for more."""
+_ANCESTORS = ("ancestors", "ancestorRef")
+LISTS = MappingProxyType(
+    {"BackendTLSPolicy": _ANCESTORS, "XBackendTrafficPolicy": _ANCESTORS, "XBackend": ("parents", "parentRef")}
+)
+"""Kinds that are told by Gateway alone: the list in their status, and what its entries call the Gateway."""
 
 
 class Told(NamedTuple):
@@ -58,17 +64,21 @@ def route(status: RouteStatus, namespace: str, asked: tuple[ParentReference, ...
     return {"parents": _among(held, ours)}
 
 
-def ancestors(conditions: tuple[Condition, ...], gateways: Iterable[tuple[str, str]], told: Told) -> Json:
-    """PolicyStatus (GEP-713): one entry per Gateway (namespace, name) that the policy has to do with."""
-    held = told.held.get("ancestors", [])
-    before = {_key(each.get("ancestorRef", {}), ""): each.get("conditions") for each in held if _is_ours(each)}
+def ancestors(
+    conditions: tuple[Condition, ...], gateways: Iterable[tuple[str, str]], told: Told, named: tuple[str, str] = _ANCESTORS
+) -> Json:
+    """PolicyStatus (GEP-713): one entry per Gateway (namespace, name) that the policy has to do with. `named`: the list and its reference,
+    which an XBackend calls otherwise."""
+    several, one = named
+    held = told.held.get(several, [])
+    before = {_key(each.get(one, {}), ""): each.get("conditions") for each in held if _is_ours(each)}
     room = MAX_ANCESTORS - sum(not _is_ours(each) for each in held)
     ours = []
     for namespace, name in sorted(gateways)[: max(0, room)]:
         ref = {"group": GATEWAY_GROUP, "kind": "Gateway", "namespace": namespace, "name": name}
         said = dated(conditions, before.get(_key(ref, "")), told.now)
-        ours.append({"ancestorRef": ref, "controllerName": CONTROLLER, "conditions": said})
-    return {"ancestors": _among(held, ours)}
+        ours.append({one: ref, "controllerName": CONTROLLER, "conditions": said})
+    return {several: _among(held, ours)}
 
 
 def _listening(status: GatewayStatus | ListenerSetStatus, delivered: Delivered, told: Told) -> Json:

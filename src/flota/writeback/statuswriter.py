@@ -26,7 +26,7 @@ QUIET_S, LONGEST_S = 0.25, 10.0
 """A count of routes is written when it has not changed for so long, and at the latest after that."""
 AGAIN_S = 5.0
 """After a write that the API server would not take."""
-SHARED = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy"})
+SHARED = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "XBackend", "XBackendTrafficPolicy"})
 """Kinds whose status is a list that other controllers write to as well."""
 
 
@@ -143,10 +143,10 @@ class StatusWriter:
             return statuses.gateway(status, self._delivered((namespace, name)), told)
         if isinstance(status, ListenerSetStatus):
             return statuses.listener_set(status, self._delivered(status.gateway), told)
-        if kind == "BackendTLSPolicy":
+        if kind in statuses.LISTS:
             known = status if isinstance(status, PolicyStatus) else PolicyStatus(())
-            wanted = statuses.ancestors(known.conditions, known.ancestors, told)
-            return wanted if wanted["ancestors"] or told.held.get("ancestors") else None
+            wanted = statuses.ancestors(known.conditions, known.ancestors, told, statuses.LISTS[kind])
+            return wanted if any(wanted.values()) or any(told.held.get(each) for each in wanted) else None
         if not isinstance(status, PolicyStatus):
             return None
         if kind == "GatewayClass":
