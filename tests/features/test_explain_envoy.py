@@ -27,6 +27,7 @@ MORE_AUTHORITIES = (*AUTHORITIES, "z.y.x.a.example.com", "x.a.example.com:443", 
 MORE_PATHS = (*PATHS, "/a/" + "b" * 3000, "/a;v=1/b", "/a/b;", "/a/.", "/a//", "/a/%2F", "/rpc.S/Call", "/rpc.S", "/rpc.S/Other", "/*")
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
 GRPC = [("content-type", "application/grpc")]
+PREFLIGHT = [("origin", "http://a.test"), ("access-control-request-method", "PUT")]
 
 
 class Ports(NamedTuple):
@@ -57,6 +58,18 @@ def an_http_rule(dice: Random, label: str) -> dict[str, Any]:
         if dice.random() < 0.2:
             change = {"set": [{"name": "host", "value": "set.test"}], "remove": ["x-none"], "add": [{"name": "Y", "value": "12"}]}
             rule["filters"].append({"type": "RequestHeaderModifier", "requestHeaderModifier": change})
+        if dice.random() < 0.2 and len(rule["backendRefs"]) == 1:
+            moved = {"type": "RequestRedirect", "requestRedirect": {"hostname": "one.test", "statusCode": 307}}
+            changed = {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/one"}}}
+            rule["backendRefs"][0]["filters"] = [dice.choice([moved, changed])]
+        if dice.random() < 0.1:
+            rule["sessionPersistence"] = {}
+        if dice.random() < 0.1:
+            guard = {"protocol": "HTTP", "http": {}, "backendRef": to(dice.choice(["one", "none"]))}
+            rule["filters"].append({"type": "ExternalAuth", "externalAuth": guard})
+    if dice.random() < 0.2:
+        origins = dice.choice([["*"], ["http://a.test"], ["http://other.test"]])
+        rule["filters"].append({"type": "CORS", "cors": {"allowOrigins": origins}})
     mark = {"set": [{"name": "x-rule", "value": label}]}
     rule["filters"].append({"type": "ResponseHeaderModifier", "responseHeaderModifier": mark})
     return rule
@@ -127,17 +140,22 @@ def asked(dice: Random, ports: Ports) -> tuple[AskedRequest, str, int]:
     headers = list(dice.choice(HEADERS).items())
     if dice.random() < 0.15:
         headers, path = GRPC, dice.choice(["/rpc.S/Call", "/rpc.S/Other", "/rpc.T/Call"])
+    method = dice.choice(METHODS)
+    if dice.random() < 0.1:
+        headers, method = PREFLIGHT, "OPTIONS"
     lines = [f"host: {dice.choice(MORE_AUTHORITIES)}", *(f"{name}: {value}" for name, value in headers)]
-    return AskedRequest(f"http://127.0.0.1:{port}{path}", "us", None, dice.choice(METHODS), lines), path, port
+    return AskedRequest(f"http://127.0.0.1:{port}{path}", "us", None, method, lines), path, port
 
 
 def expected(said: RequestExplanation) -> dict[str, Any]:
     """What explain promises, in the words of answer and access log."""
     route = said.route
     place = said.tiers[0].localities[0].cluster if said.status is None and said.tiers else None
+    # What answers a preflight stands before the router, which would put the rule's mark on it.
+    marked = route and route.kind != "Gateway" and not any("browser asks" in each for each in said.why)
     return {
         "status": said.status,
-        "rule": f"{route.name}/{said.rule}" if route and route.kind != "Gateway" else None,
+        "rule": f"{route.name}/{said.rule}" if route and marked else None,
         "route": f"{route.kind}/{route.namespace}/{route.name}" if route else None,
         "location": said.location,
         "backend": said.backend if said.status is None else None,

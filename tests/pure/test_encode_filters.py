@@ -2,14 +2,14 @@
 
 import pytest
 import re2
-from encode_plans import entry
+from encode_plans import entry, forward
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flota.envoy.filters import none_of
 from flota.envoy.origins import origin_pattern
-from flota.envoy.parts import Portion, parts
-from flota.plan import ExternalAuth, Forward, Mirror, Redirect, Respond, Rewrite, Session, WeightedBackend
+from flota.envoy.parts import Part, Portion, parts
+from flota.plan import CrossOrigin, ExternalAuth, Forward, Match, Mirror, Redirect, Respond, Rewrite, Session, WeightedBackend
 
 
 def allowed(pattern: str, origin: str) -> bool:
@@ -83,3 +83,15 @@ def test_guards_of_rule_and_backend_both_count() -> None:
     found = parts(entry(Forward((WeightedBackend("a", auth=(own,)),)), auth=(rule,)))
     assert [each.entry.auth for each in found] == [(rule, own)]
     assert parts(entry(Respond(500), auth=(rule,)))[0].entry.auth == (rule,)
+
+
+def test_what_answers_itself_is_preceded_by_what_speaks_to_browsers() -> None:
+    cors = CrossOrigin(("http://a.test", "*"))
+    one = entry(Redirect(), cors=cors, auth=(ExternalAuth("g", "HTTP"),))
+    preflight, known, rest = parts(one)
+    assert isinstance(preflight.entry.action, Forward)
+    assert (preflight.entry.match.method, preflight.entry.auth) == ("OPTIONS", ()), "a preflight shows nobody's credentials"
+    assert (known.crossing, [each.name for each in known.entry.match.headers]) == (cors, ["origin"])
+    assert rest == Part(one)
+    assert len(parts(entry(Redirect(), Match(method="GET"), cors=cors))) == 2, "the plan has an entry of its own for those preflights"
+    assert len(parts(entry(forward("a"), cors=cors))) == 1

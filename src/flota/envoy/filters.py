@@ -117,6 +117,16 @@ def cors_policy(cors: CrossOrigin) -> Fields:
     }
 
 
+def crossing_headers(cors: CrossOrigin) -> list[Fields]:
+    """What the CORS filter would say on an answer to an origin that may use it."""
+    expose = ", ".join(each for each in cors.expose if each != "*" or not cors.credentials)
+    found = {"origin": "%REQ(origin)%", "credentials": "true" if cors.credentials else ""}
+    headers = {f"access-control-allow-{name}": value for name, value in found.items()} | {"access-control-expose-headers": expose}
+    return [
+        {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"} for name, value in headers.items() if value
+    ]
+
+
 def _http_service(auth: ExternalAuth) -> Fields:
     everything: Fields = {"patterns": [{"safe_regex": {"regex": none_of(_OF_THE_ANSWER)}}]}
     passed = _exactly(auth.answer_headers) if auth.answer_headers else everything

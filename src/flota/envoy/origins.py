@@ -9,10 +9,14 @@ _ANY_HOST = r"(?:\[[^\]]*\]|[^:/]+)"
 
 
 def origin_pattern(origin: str) -> Fields:
-    """envoy.type.matcher.v3.StringMatcher. The port that the scheme implies may be written or not; a wildcard in front takes any number
-    of labels, at least one."""
+    """envoy.type.matcher.v3.StringMatcher."""
+    return {"safe_regex": {"regex": origin_expression(origin)}}
+
+
+def origin_expression(origin: str) -> str:
+    """RE2. The port that the scheme implies may be written or not; a wildcard in front takes any number of labels, at least one."""
     if origin == "*":
-        return {"safe_regex": {"regex": ".+"}}
+        return ".+"
     scheme, _, rest = origin.partition("://")
     host, _, port = rest.partition(":")
     if host == "*":
@@ -23,7 +27,7 @@ def origin_pattern(origin: str) -> Fields:
         expression = _quoted(host)
     implied = _PORTS[scheme]
     ending = f"(?::{implied})?" if port in ("", implied) else f":{port}"
-    return {"safe_regex": {"regex": f"(?i){scheme}://{expression}{ending}"}}
+    return f"(?i:{scheme}://{expression}{ending})"
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from flota.envoy.matches import MILLION, one_after_other
-from flota.plan import Forward, Match, Rewrite, RouteEntry, ValueMatch, WeightedBackend
+from flota.envoy.origins import origin_expression
+from flota.plan import CrossOrigin, Forward, Match, Rewrite, RouteEntry, ValueMatch, WeightedBackend
 
 
 class Portion(NamedTuple):
@@ -21,18 +22,37 @@ class Portion(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What becomes routes of its own."""
+    """What becomes routes of its own. `crossing`: its answers may be used by pages of the origin that is asked from."""
 
     entry: RouteEntry
     portion: Portion = Portion()
+    crossing: CrossOrigin | None = None
 
 
 def parts(entry: RouteEntry) -> list[Part]:
     """The entry itself, or one for each backend, after those for sessions that began before."""
     action = entry.action
-    if not isinstance(action, Forward) or not any(map(_differs, action.backends)):
-        return [Part(entry)]
-    return [*_sessions(entry, action), *_portions(entry, action)]
+    divided = [Part(entry)]
+    if isinstance(action, Forward) and any(map(_differs, action.backends)):
+        divided = [*_sessions(entry, action), *_portions(entry, action)]
+    return [each for part in divided for each in _crossed(part)]
+
+
+def _crossed(part: Part) -> Iterator[Part]:
+    """Envoy's CORS filter looks at routes that send requests on. One that answers itself is preceded by one for preflights, which the
+    filter answers, and one for origins that may use the answer."""
+    entry, cors = part.entry, part.entry.cors
+    if cors is not None and not isinstance(entry.action, Forward):
+        if entry.match.method in (None, "OPTIONS"):
+            asks = (ValueMatch("origin", "Regex", ".+"), ValueMatch("access-control-request-method", "Regex", ".+"))
+            asking = msgspec.structs.replace(entry.match, method="OPTIONS", headers=(*entry.match.headers, *asks))
+            nowhere = Forward((WeightedBackend(None),))
+            yield part._replace(entry=msgspec.structs.replace(entry, match=asking, action=nowhere, auth=()))
+        if cors.origins:
+            origin = ValueMatch("origin", "Regex", "|".join(map(origin_expression, cors.origins)))
+            known = msgspec.structs.replace(entry.match, headers=(*entry.match.headers, origin))
+            yield part._replace(entry=msgspec.structs.replace(entry, match=known), crossing=cors)
+    yield part
 
 
 def _differs(one: WeightedBackend) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flota.envoy.filters import FilterBuilder
+from flota.envoy.filters import FilterBuilder, crossing_headers
 from flota.envoy.matches import header_changes, host_header, one_after_other, route_match, share
 from flota.envoy.parts import Part, parts
 from flota.envoy.protos import Protos
@@ -60,11 +60,14 @@ class RouteBuilder:
         rule = None if isinstance(action, Forward) and _per_backend(action) else entry.request_headers
         common = {"name": name, **header_changes(rule, entry.response_headers)}
         common |= self._filters.config(entry.cors, entry.auth, _session(action))
+        if part.crossing is not None:
+            common["response_headers_to_add"] = [*common.get("response_headers_to_add", ()), *crossing_headers(part.crossing)]
         if isinstance(action, Redirect):
             match = route_match(entry.match, Variant("OFF"), *part.portion)
             return [self._route(match=match, redirect=redirect(action, entry.match.path, domain), **common)]
         if isinstance(action, Respond):
-            return [self._route(match=route_match(entry.match, Variant("OFF")), direct_response=_respond(action), **common)]
+            match = route_match(entry.match, Variant("OFF"), *part.portion)
+            return [self._route(match=match, direct_response=_respond(action), **common)]
         chosen = variants(entry.match, action.replay, action.sick, self._settings.retries)
         shared = self._forward(entry, action)
         return [

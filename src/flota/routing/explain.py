@@ -159,16 +159,20 @@ def _forwarded(proxy: ProxyPlan, entry: RouteEntry, request: Request, at: Answer
         why.append(f"its cookie {known.session.name if known.session else ''} belongs to a session, whatever the weights say")
         backends = (msgspec.structs.replace(known, weight=1),)
     candidates = _candidates(proxy, backends)
-    said = [*why, *(_candidate_text(each, proxy, missing) for each in candidates)]
     held = [each for each in backends if each.weight]
     several = len(entry.action.backends) > 1
-    for one, each in zip(held, candidates, strict=True):
+    locations = [_location(one.redirect, entry.match.path, at.host or "*", request) if one.redirect else None for one in held]
+    said = list(why)
+    for one, each, location in zip(held, candidates, locations, strict=True):
+        if location is not None and one.backend:
+            said.append(f"{each.share:.0%} of the requests, those for {each.label}, are redirected to {location}")
+            continue
+        said.append(_candidate_text(each, proxy, missing))
         said += (f"for {each.label}: {text}" for text in by_backend(one, entry.match.path, several=several) if one.backend)
-        if one.redirect:
-            said.append(f"for {each.label}: it redirects to {_location(one.redirect, entry.match.path, at.host or '*', request)}")
     statuses = {_status_of(one, each, missing) for one, each in zip(held, candidates, strict=True)}
     status = next(iter(statuses)) if len(statuses) == 1 else None
-    return _with(at, said, status=status, candidates=candidates)
+    location = locations[0] if len(set(locations)) == 1 else None
+    return _with(at, said, status=status, candidates=candidates, location=location)
 
 
 def _status_of(one: WeightedBackend, each: Candidate, missing: int) -> int | None:
