@@ -300,6 +300,15 @@ def test_parameters() -> None:
     }  # fmt: skip
 
 
+def test_options_that_nobody_knows_are_told() -> None:
+    asked = https("tls")
+    asked["tls"]["options"] = {"example.com/ciphers": "x"}
+    plan = plan_of(gateway(asked), more=[CERTIFICATE])
+    accepted = status_of(plan, "Gateway", "gw").listeners[0].conditions[0]
+    assert (accepted.status, accepted.message) == ("True", "tls.options has no option that Flota knows: example.com/ciphers")
+    assert [(each.reason, each.message) for each in plan.problems] == [("UnsupportedValue", f"listener tls: {accepted.message}")]
+
+
 def test_a_template_is_nothing_for_a_proxy_that_is_a_process() -> None:
     own = {"infrastructure": {"parametersRef": {"group": "flota.dev", "kind": "ProxyTemplate", "name": "own"}}}
     plan = plan_of(TEMPLATE % ("own", "{replicas: 5}"), gateway(http(), **own))

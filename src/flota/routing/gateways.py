@@ -16,9 +16,9 @@ from flota.routing.certify import Certifier
 from flota.routing.clients import is_insecure
 from flota.routing.conflicts import Places
 from flota.routing.fronts import Front, ParentFront
-from flota.routing.listeners import Fault, ignored, listed
+from flota.routing.listeners import Fault, listed
 from flota.routing.listenersets import by_gateway, plan_sets
-from flota.routing.listening import Claims, Frame, Owner, fronts_of, is_accepted, is_resolved
+from flota.routing.listening import Claims, Frame, Owner, fronts_of, is_accepted, is_resolved, troubles
 from flota.routing.parameters import class_template, gateway_template
 
 CONTROLLER = "flota.dev/gateway-controller"
@@ -111,10 +111,7 @@ def _plan(
     own = fronts_of(frame, Owner(ref, meta.generation, gateway.spec.listeners))
     others = plan_sets(frame, sets, located.addresses, located.refused)
     said = (*_conditions(gateway, own, others, located), *_references(own, shown, meta.generation), *_insecure(gateway))
-    trouble = conditions.problems(ref, said)
-    for each in own:
-        trouble += conditions.problems(ref, each.conditions, f"listener {each.id.listener}: ")
-    trouble += tuple(conditions.problem(ref, "UnsupportedValue", each) for each in ignored(gateway.spec.listeners))
+    trouble = conditions.problems(ref, said) + troubles(ref, own, gateway.spec.listeners)
     attached = sum(each.conditions[0].status == "True" for each in others)
     is_default = gateway.spec.default_scope == "All"
     return (ParentFront(ref, meta.generation, located.addresses, said, own, trouble, attached, is_default, secrets), *others)

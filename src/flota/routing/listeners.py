@@ -73,10 +73,10 @@ def unsupported(listener: Listener) -> Fault | None:
     return None
 
 
-def ignored(listeners: Iterable[Listener]) -> tuple[str, ...]:
-    """What listeners ask for that has no effect, each with why."""
-    given = [(each.name, each.tls.options) for each in listeners if each.tls and each.tls.options]
-    return tuple(f"listener {name}: tls.options has no option that Flota knows: {listed(sorted(options))}" for name, options in given)
+def ignored(listener: Listener) -> tuple[str, ...]:
+    """What it asks for that has no effect, each with why."""
+    options = listener.tls.options if listener.tls else {}
+    return (f"tls.options has no option that Flota knows: {listed(sorted(options))}",) if options else ()
 
 
 def listed(names: Iterable[str]) -> str:

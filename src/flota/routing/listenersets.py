@@ -12,8 +12,8 @@ from flota.routing import conditions
 from flota.routing.ages import age
 from flota.routing.attach import labels
 from flota.routing.fronts import Front, ParentFront
-from flota.routing.listeners import Fault, ignored, listed
-from flota.routing.listening import Frame, Owner, fronts_of, is_accepted, is_valid
+from flota.routing.listeners import Fault, listed
+from flota.routing.listening import Frame, Owner, fronts_of, is_accepted, is_valid, troubles
 
 
 def by_gateway(cluster: Cluster) -> Mapping[Key, list[ListenerSet]]:
@@ -52,10 +52,7 @@ def _plan_set(frame: Frame, each: ListenerSet, addresses: tuple[str, ...], refus
         return ParentFront(ref, meta.generation, (), said, (), conditions.problems(ref, said))
     fronts = fronts_of(frame, Owner(ref, meta.generation, each.spec.listeners))
     said = _conditions(meta.generation, fronts, addresses, refusal)
-    trouble = conditions.problems(ref, said)
-    for front in fronts:
-        trouble += conditions.problems(ref, front.conditions, f"listener {front.id.listener}: ")
-    trouble += tuple(conditions.problem(ref, "UnsupportedValue", text) for text in ignored(each.spec.listeners))
+    trouble = conditions.problems(ref, said) + troubles(ref, fronts, each.spec.listeners)
     return ParentFront(ref, meta.generation, addresses, said, fronts, trouble)
 
 

@@ -1,6 +1,6 @@
 """The listeners of a Gateway and of its ListenerSets, each with its conditions (Gateway API ListenerStatus, ListenerEntryStatus)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 from msgspec.structs import replace
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from flota.fleet.fleet import Cluster
 from flota.fleet.gateway import Gateway, Listener
 from flota.fleet.meta import Condition
+from flota.fleet.problem import Problem
 from flota.plan import ObjectRef, ServerTLS
 from flota.routing import conditions
 from flota.routing.certify import Certifier
@@ -15,7 +16,7 @@ from flota.routing.clients import UNCHECKED, Clients
 from flota.routing.conflicts import Places
 from flota.routing.fronts import Front, FrontId, ParentKind
 from flota.routing.keypairs import Certificates
-from flota.routing.listeners import Fault, ends_tls, hostname, listed, overlaps, supported_kinds, unsupported
+from flota.routing.listeners import Fault, ends_tls, hostname, ignored, listed, overlaps, supported_kinds, unsupported
 
 Claims = dict[tuple[str, str, int], ObjectRef]
 """(transport, address, port) → the Gateway that holds it."""
@@ -75,6 +76,16 @@ def is_valid(front: Front) -> bool:
     return programmed.status == "True" or programmed.reason == "Pending"
 
 
+def troubles(ref: ObjectRef, fronts: Iterable[Front], listeners: Iterable[Listener]) -> tuple[Problem, ...]:
+    """What people read of the listeners of an object: bad conditions, and what has no effect."""
+    found: list[Problem] = []
+    for front, listener in zip(fronts, listeners, strict=True):
+        where = f"listener {front.id.listener}: "
+        found += conditions.problems(ref, front.conditions, where)
+        found += (conditions.problem(ref, "UnsupportedValue", where + each) for each in ignored(listener))
+    return tuple(found)
+
+
 def _front(frame: Frame, owner: Owner, listener: Listener, conflict: Fault | None) -> Front:
     certified = frame.certifier.certificates(owner.ref, listener, frame.cluster)
     checked = frame.certifier.clients(frame.ref, frame.gateway, listener.port, frame.cluster) if ends_tls(listener) else UNCHECKED
@@ -118,7 +129,7 @@ def _claim(frame: Frame, listener: Listener) -> Fault | None:
 def _conditions(frame: Frame, owner: Owner, listener: Listener, verdict: _Verdict) -> tuple[Condition, ...]:
     generation = owner.generation
     said = [
-        _say("Accepted", verdict.accepted, generation),
+        _say("Accepted", verdict.accepted, generation, "; ".join(ignored(listener))),
         _say("ResolvedRefs", verdict.unresolved, generation),
         conditions.true("Conflicted", generation, verdict.conflict.reason, verdict.conflict.message)
         if verdict.conflict
@@ -140,5 +151,5 @@ def _conditions(frame: Frame, owner: Owner, listener: Listener, verdict: _Verdic
     return tuple(said)
 
 
-def _say(kind: str, fault: Fault | None, generation: int) -> Condition:
-    return conditions.false(kind, generation, fault.reason, fault.message) if fault else conditions.true(kind, generation)
+def _say(kind: str, fault: Fault | None, generation: int, note: str = "") -> Condition:
+    return conditions.false(kind, generation, fault.reason, fault.message) if fault else conditions.true(kind, generation, message=note)
