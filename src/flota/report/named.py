@@ -9,8 +9,9 @@ from flota.report.failed import Failed
 from flota.report.view import View
 
 _SHORT = {
-    "gc": "GatewayClass", "gtw": "Gateway", "lset": "ListenerSet", "refgrant": "ReferenceGrant", "btlspolicy": "BackendTLSPolicy", 
-    "svc": "Service",    "svcex": "ServiceExport", "svcim": "ServiceImport", "ns": "Namespace", "cm": "ConfigMap", "po": "Pod", "deploy": "Deployment",
+    "gc": "GatewayClass", "gtw": "Gateway", "lset": "ListenerSet", "refgrant": "ReferenceGrant", "btlspolicy": "BackendTLSPolicy",
+    "svc": "Service", "svcex": "ServiceExport", "svcim": "ServiceImport", "ns": "Namespace", "cm": "ConfigMap",
+    "po": "Pod", "deploy": "Deployment",
 }  # fmt: skip
 """Short names of Kubernetes' and the Gateway API's own definitions."""
 
