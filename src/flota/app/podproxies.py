@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from flota.app.acks import NodeReport, Nodes, delivered
+from flota.app.replicas import Acknowledgements, gateways
 from flota.clock import Clock
 from flota.envoy.ads import AdsServer
 from flota.envoy.doors import Door, gateway_of
@@ -13,7 +15,7 @@ from flota.envoy.logs import STANDARD_OUTPUT
 from flota.envoy.options import Options
 from flota.envoy.protos import Protos
 from flota.envoy.slices import Slices
-from flota.envoy.wire import LDS
+from flota.envoy.wire import LDS, Resource
 from flota.fleet.meta import Key
 from flota.plan import Plan
 from flota.settings import Settings
@@ -31,11 +33,20 @@ class PodProxies:
     """
 
     def __init__(
-        self, cluster: str, door: Door, protos: Protos, settings: Settings, clock: Clock, moved: Callable[[Iterable[Key]], None]
+        self,
+        cluster: str,
+        door: Door,
+        protos: Protos,
+        settings: Settings,
+        clock: Clock,
+        moved: Callable[[Iterable[Key]], None],
+        others: Callable[[str], Nodes] = lambda _: {},
     ) -> None:
+        """`others`: proxies of a group of node ids that follow other replicas."""
         # Access logs go where `kubectl logs` finds them; configuration alone, as an image need not have our module.
         self._encoder = Encoder(protos, Options(settings, "cel", "", STANDARD_OUTPUT))
-        self._cluster, self._clock, self._moved = cluster, clock, moved
+        self._cluster, self._clock, self._moved, self._others = cluster, clock, moved, others
+        self._own = Acknowledgements(self.report)
         self._slices = Slices()
         self._published = False
         self._nodes: defaultdict[str, dict[str, float | None]] = defaultdict(dict)
@@ -44,7 +55,7 @@ class PodProxies:
         self.refusals = 0
         self.overdue = 0
         self.ads = AdsServer(door, protos, clock, self._on_event, settings.needs_timeout_ms / 1000,
-                             [AttemptService(protos, lambda _proxy, _attempts: None)])
+                             [AttemptService(protos, lambda _proxy, _attempts: None), self._own])
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -60,22 +71,33 @@ class PodProxies:
         for group in self._nodes if first else changed & self._nodes.keys():
             for node in self._there(group):
                 self.ads.publish(node, self._slices.get(group))
-        self._moved(map(_gateway, changed))
+        self._tell(changed)
 
     def delivered(self, gateway: Key) -> Delivered:
-        """What the proxies of a Gateway have of its sockets."""
-        nodes = self._there(group_of(self._cluster, gateway))
-        if not nodes:
-            return Delivered()
-        pending = {node: {name for type_url, name in self.ads.pending(node) if type_url == LDS} for node in nodes}
-        refused = {name: said.message for node in nodes for (type_url, name), said in self.ads.refused(node).items() if type_url == LDS}
-        lacking = frozenset.intersection(*map(frozenset, pending.values()))
-        behind = tuple(sorted(node.rpartition("/")[2] for node, names in pending.items() if names - lacking))
-        return Delivered(len(nodes), lacking - refused.keys(), refused, behind)
+        """What the proxies of a Gateway have of its listeners, also those that follow other replicas."""
+        group = group_of(self._cluster, gateway)
+        return delivered({name: each.version for name, each in self._listeners(group)}, {**self._others(group), **self.report(group)})
+
+    def report(self, group: str) -> Nodes:
+        """What those have that follow us."""
+        return {node: self._report(node, group) for node in self._there(group)}
+
+    def _report(self, node: str, group: str) -> NodeReport:
+        held = {name: self.ads.acknowledged(node, LDS, name) for name, _ in self._listeners(group)}
+        refused = {name: (said.version, said.message) for (type_url, name), said in self.ads.refused(node).items() if type_url == LDS}
+        return NodeReport({name: version for name, version in held.items() if version is not None}, refused)
+
+    def _listeners(self, group: str) -> Iterable[tuple[str, Resource]]:
+        return self._slices.get(group).get(LDS, {}).items()
 
     def connected(self) -> int:
         """Proxies that follow us."""
         return sum(len(self._there(group)) for group in self._nodes)
+
+    def _tell(self, groups: Iterable[str]) -> None:
+        several = list(groups)
+        self._own.changed(several)
+        self._moved(gateways(several))
 
     def _there(self, group: str) -> list[str]:
         return [node for node, gone in self._nodes.get(group, {}).items() if gone is None]
@@ -93,7 +115,7 @@ class PodProxies:
         elif isinstance(event, Overdue):
             self.overdue += 1
         if not isinstance(event, Ack | Refusal) or event.type_url == LDS:
-            self._moved([_gateway(gateway_of(event.proxy))])
+            self._tell([gateway_of(event.proxy)])
 
     def _come(self, node: str) -> None:
         self._forget()
@@ -111,9 +133,3 @@ class PodProxies:
                     self.ads.forget(node)
             if not nodes:
                 del self._nodes[group]
-
-
-def _gateway(group: str) -> Key:
-    """(namespace, name) of the Gateway that node ids of a group belong to."""
-    _, namespace, name = group.split("/")
-    return namespace, name

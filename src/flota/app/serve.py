@@ -14,6 +14,7 @@ from typing import Protocol
 from msgspec import Struct, structs
 
 from flota.app.podproxies import PodProxies
+from flota.app.replicas import Peers, gateways
 from flota.clock import Clock
 from flota.envoy.doors import TlsDoor, gateway_uri
 from flota.envoy.podbootstrap import ADMIN, CREDENTIALS, READY_PORT, PodProxy, credentials, pod_bootstrap
@@ -32,12 +33,14 @@ from flota.settings import Settings
 from flota.writeback.balancers import Balancers
 from flota.writeback.held import Heldings, Ref
 from flota.writeback.picture import Picture
-from flota.writeback.pki import CONTROL_PLANE_URI, Pair, issue, load_pair, server_context
+from flota.writeback.pki import CONTROL_PLANE_URI, Pair, client_context, issue, load_pair, server_context
 from flota.writeback.pods import PodSettings
 from flota.writeback.proxywriter import Credentials, ProxyWriter
 from flota.writeback.statuswriter import StatusWriter
 
 LEASE = "flota-leader"
+SERVICE = "flota"
+"""The Service that proxies find us by; its endpoints are the replicas."""
 COLLECT = (20_000, 20, 20)
 """Thresholds of the cyclic garbage collector: little here is cyclic, and reading a large cluster allocates much."""
 RENEW_S = 24 * 3600.0
@@ -61,6 +64,8 @@ class Place(Struct, frozen=True):
     cluster: str
     namespace: str
     identity: str
+    address: str = ""
+    """Our own, as other pods see it; empty where it is not known."""
 
 
 class Serving:
@@ -87,9 +92,12 @@ class Serving:
         )
         self.balancers = Balancers(client, clock, random, self._pace)
         self._tls = server_context(authority.certificate, self._certificate())
+        self._client_tls = client_context(authority.certificate, self._certificate())
         host, _, port = settings.xds_listen.rpartition(":")
         self.door = TlsDoor(host.strip("[]"), int(port), self._tls)
-        self.proxies = PodProxies(place.cluster, self.door, load(), settings, clock, self._moved)
+        self.replicas: Latest[frozenset[tuple[str, int]]] = Latest(frozenset())
+        self.peers = Peers(self._client_tls, clock, lambda groups: self._moved(gateways(groups)))
+        self.proxies = PodProxies(place.cluster, self.door, load(), settings, clock, self._moved, self.peers.nodes)
         self.statuses = StatusWriter(client, self.picture, self.proxies.delivered, SUPPORTED, self.election.leads, clock)
         self.objects = ProxyWriter(client, self.picture, self._pod_settings(), self._credentials(), self.election.leads, clock)
         self._planner = Planner()
@@ -146,9 +154,20 @@ class Serving:
         self.planned = fleet
         self.proxies.publish(plan)
         self.plan.set(plan)
+        self._look_for_replicas(fleet)
         self.picture.set(Picture(cluster, fleet, plan))
         self.statuses.look()
         self.objects.look()
+
+    def _look_for_replicas(self, fleet: Fleet) -> None:
+        """The other endpoints of our own Service, ready or not."""
+        cluster, port = fleet.clusters.get(self.place.cluster), self.door.address[1]
+        slices = cluster.endpoint_slices.values() if cluster is not None else ()
+        mine = [each for each in slices if (each.metadata.namespace, each.service) == (self.place.namespace, SERVICE)]
+        found = frozenset((address, port) for each in mine for one in each.endpoints for address in one.addresses[:1])
+        found -= {(self.place.address, port)}
+        if found != self.replicas.get():
+            self.replicas.set(found)
 
     async def _lead(self) -> None:
         """Write while we lead; stop at once when we no longer do."""
@@ -164,6 +183,7 @@ class Serving:
     async def _write(self) -> None:
         held = Heldings(self.client, self.clock, random, self._pace, self._held_changed)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.peers.run(self.replicas), name="peers")
             tasks.create_task(held.run(), name="held")
             tasks.create_task(self.statuses.work(held), name="statuses")
             tasks.create_task(self.objects.work(held), name="objects")
@@ -180,6 +200,7 @@ class Serving:
         while True:
             await asyncio.sleep(RENEW_S)
             load_pair(self._tls, self._certificate())
+            load_pair(self._client_tls, self._certificate())
 
     def _certificate(self) -> Pair:
         return issue(self._authority, CONTROL_PLANE_URI, self.clock.now())

@@ -34,7 +34,7 @@ def access_of(environ: Mapping[str, str], context: str | None) -> Access:
 def place_of(environ: Mapping[str, str], settings: Settings, access: Access, namespace: str | None) -> Place:
     """Who we are there."""
     identity = environ.get("POD_NAME") or f"{socket.gethostname()}-{random():.9f}"[:63]  # noqa: S311  (a name, not a secret)
-    return Place(settings.cluster_name, namespace or access.namespace, identity)
+    return Place(settings.cluster_name, namespace or access.namespace, identity, environ.get("POD_IP", ""))
 
 
 async def serve(access: Access, place: Place, settings: Settings, tell: Tell, clock: Clock | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The two things that grpclib needs to be told: bytes stay bytes, and a closed server closes its connections."""
+"""What grpclib needs to be told: bytes stay bytes, a closed server closes its connections, and what is closed is not written to."""
 
 import weakref
 from collections.abc import Mapping
@@ -29,6 +29,26 @@ class RawCodec(CodecBase):
         return message_type.FromString(data)
 
 
+class Open:
+    """A transport that drops what is written after its end. asyncio's TLS transport raises AttributeError when it was closed twice
+    (Python 3.11 to 3.13), which no handler expects; grpclib ends its streams when the connection is lost."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class _Protocol(H2Protocol):
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(Open(transport))  # type: ignore[arg-type]  # all that grpclib uses of a transport
+
+
 class GrpcServer(Server):
     """grpclib's server, which by itself only stops listening and lets a client open new streams on old connections."""
 
@@ -37,7 +57,7 @@ class GrpcServer(Server):
         self._protocols: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
+        protocol = _Protocol(self, self._config, self._h2_config)
         self._protocols.add(protocol)
         return protocol
 

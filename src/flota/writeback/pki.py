@@ -87,6 +87,17 @@ def server_context(roots: bytes, pair: Pair) -> ssl.SSLContext:
     return context
 
 
+def client_context(roots: bytes, pair: Pair) -> ssl.SSLContext:
+    """The other side of the same: whoever uses it looks at the name in the server's certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.load_verify_locations(cadata=roots.decode())
+    context.set_alpn_protocols(["h2"])
+    load_pair(context, pair)
+    return context
+
+
 def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
     """Show this certificate from the next connection on. Python reads keys from files only: it gets one in memory."""
     memory = os.memfd_create("flota-certificate")
