@@ -57,7 +57,7 @@ class GrpcServer(Server):
         self._protocols: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = _Protocol(self, self._config, self._h2_config)
+        protocol = _Protocol(super()._protocol_factory().handler, self._config, self._h2_config)
         self._protocols.add(protocol)
         return protocol
 
