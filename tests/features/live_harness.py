@@ -18,7 +18,7 @@ from flota.app.engine import Engine
 from flota.app.reports import Reports
 from flota.clock import SystemClock
 from flota.fleet.problem import Problem
-from flota.local.state import open_state
+from flota.local.state import StateFolder, open_state
 from flota.report.problems import ProblemRow, problem_rows
 from flota.settings import Settings
 
@@ -74,22 +74,39 @@ def to_import(name: str, **more: Any) -> dict[str, Any]:
     return to(name, group="multicluster.x-k8s.io", kind="ServiceImport", **more)
 
 
+def write(target: Path, documents: Iterable[Manifest]) -> None:
+    """Put a file in place in one step, as careful editors do."""
+    target.parent.mkdir(exist_ok=True)
+    fresh = target.with_name(f".{target.name}.new")
+    fresh.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    fresh.replace(target)
+
+
 class Live:
     """A fleet of the clusters us and eu that runs in this very process."""
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
-        self.folder = folder
-        self.engine = engine
-        self.reports = Reports(engine)
+    def __init__(self, state: StateFolder, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+        self.folder = state.folder
+        self._state = state
+        self._settings = settings
+        self._tasks = tasks
         self._edits = 0
+        self.start()
+
+    def start(self) -> None:
+        """Another Flota, which finds what the last one left running."""
+        self.engine = Engine(self._state, self._settings, SystemClock())
+        self.reports = Reports(self.engine)
+        self.running = self._tasks.create_task(self.engine.run(), name="engine")
+
+    async def leave(self) -> None:
+        """End Flota alone: proxies and pods go on."""
+        self.running.cancel()
+        await asyncio.wait((self.running,))
 
     def write(self, path: str, documents: Iterable[Manifest]) -> None:
         """Put a file in place in one step, as careful editors do."""
-        target = self.folder / path
-        target.parent.mkdir(exist_ok=True)
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.write_text(yaml.safe_dump_all(documents, sort_keys=False))
-        fresh.replace(target)
+        write(self.folder / path, documents)
 
     def rename(self, old: str, new: str) -> None:
         """Move a file."""
@@ -155,18 +172,17 @@ async def live(us: Iterable[Manifest], eu: Iterable[Manifest] = (), **settings: 
         assert not isinstance(state, Problem), state
         lock = state.lock()
         assert not isinstance(lock, Problem), lock
-        found = Live(folder, Engine(state, Settings(**settings), SystemClock()))
-        found.write("us/main.yaml", us)
-        found.write("eu/main.yaml", eu)
+        write(folder / "us" / "main.yaml", us)
+        write(folder / "eu" / "main.yaml", eu)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(found.engine.run(), name="engine")
+                found = Live(state, Settings(**settings), tasks)
                 try:
                     await found.settled(30)
                     yield found
                 finally:
                     await found.engine.stop()
-                    running.cancel()
+                    found.running.cancel()
         finally:
             lock.release()
             gc.unfreeze()
@@ -227,7 +243,7 @@ class Clients:
     async def ask(self, name: str, told: Callable[[Answer], tuple[Any, ...]], host: str, path: str = "/", method: str = "GET") -> None:
         """One client's life; a broken connection is an answer too."""
         client = Client(self._port)
-        counts = self.answers.setdefault(name, Counter())
+        counts = self.counts(name)
         while not self._stop.is_set():
             try:
                 counts[told(await client.send(host, path, method))] += 1
@@ -236,6 +252,15 @@ class Clients:
                 client.close()
             await asyncio.sleep(0)
         client.close()
+
+    def counts(self, name: str) -> Counter[tuple[Any, ...]]:
+        """The answers to a question that somebody else asks."""
+        return self.answers.setdefault(name, Counter())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether to ask no more."""
+        return self._stop.is_set()
 
     def stop(self) -> None:
         """No request after those under way."""
