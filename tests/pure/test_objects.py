@@ -241,6 +241,18 @@ def test_the_first_seen_is_known_after_a_restart(table: Table) -> None:
     assert again.port() == 80
 
 
+def test_a_clock_that_is_set_back_makes_nobody_the_elder(table: Table) -> None:
+    """Over a restart too: of routes and Gateways in conflict the older one wins."""
+    table.put("us/a.yaml", service("a"), now=LATER)
+    table.put("us/b.yaml", service("b"), now=NOW)
+    again = restarted(table)
+    again.put("us/a.yaml", service("a"), now=NOW)
+    again.put("us/b.yaml", service("b"), now=NOW)
+    again.put("us/c.yaml", service("c"), now=NOW)
+    ages = [again.get(name).metadata.creation_timestamp for name in "abc"]
+    assert ages == sorted(set(ages)), ages
+
+
 def test_what_went_while_down_is_gone(table: Table) -> None:
     table.put("us/a.yaml", service())
     again = restarted(table)

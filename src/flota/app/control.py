@@ -109,7 +109,7 @@ class Control:
 
     async def _drain(self, request: web.Request) -> web.Response:
         asked = await _body(request, DrainRequest)
-        until = self._engine.clock.now() + timedelta(seconds=asked.for_s)
+        until = self._engine.drains.now() + timedelta(seconds=asked.for_s)
         return _json(await self._reports.drain(asked.target, until, dry_run=asked.dry_run, force=asked.force))
 
     async def _undrain(self, request: web.Request) -> web.Response:

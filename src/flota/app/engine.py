@@ -5,7 +5,6 @@ they are found again by the next one.
 """
 
 import asyncio
-import contextlib
 import gc
 import os
 from collections.abc import Mapping
@@ -13,12 +12,12 @@ from pathlib import Path
 
 from flota.app.addresses import GatewayAddresses
 from flota.app.delivery import Deliveries
+from flota.app.drains import Drains
 from flota.app.encoding import access_log
 from flota.app.kept import Keeper, Kept
 from flota.app.trials import Trials, routes_before
 from flota.clock import Clock
 from flota.envoy.bootstrap import bootstrap, envoy_path, envoy_version
-from flota.fleet.drain import Drain
 from flota.fleet.fleet import Fleet
 from flota.fleet.problem import Problem
 from flota.fleet.signals import Signals
@@ -66,7 +65,7 @@ class Engine:
         self.planned: Fleet | None = None
         """The fleet that `plan` is of; None before the first one was read."""
         self.signals: Latest[Signals] = Latest(kept.signals())
-        self.drains: Latest[tuple[Drain, ...]] = Latest(kept.drains)
+        self.drains = Drains(kept.drains, clock)
         self.source = FolderSource(state.folder, kept.memory, clock)
         self.source.drains.set(kept.drains)
         self.source.signals.set(self.signals.get())
@@ -121,7 +120,7 @@ class Engine:
                 "proxies": self.proxies.run(),
                 "observe": self.observer.run(),
                 "signals": self._give_signals(),
-                "drains": self._give_drains(),
+                "drains": self.drains.give(self.source.drains.set),
                 "keep": self._keep(),
                 "memory": self._settle_memory(),
                 "logs": logs.keep_short(self._log_paths),
@@ -252,19 +251,6 @@ class Engine:
         async for signals in self.signals.follow():
             self.source.signals.set(signals)
 
-    async def _give_drains(self) -> None:
-        while True:
-            now = self.clock.now()
-            live = tuple(drain for drain in self.drains.get() if drain.until > now)
-            if live != self.drains.get():
-                self.drains.set(live)
-            self.source.drains.set(live)
-            # A clock that jumps is noticed within a minute.
-            wait = min((min(60.0, (drain.until - now).total_seconds()) for drain in live), default=None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self.drains.changed()
-
     async def _settle_memory(self) -> None:
         """What the first plan was made of stays: the collector need not look at it again, which holds up changes by
         200 ms each time with 5,000 routes. What of it is replaced is freed all the same, by its count of references.
@@ -293,7 +279,7 @@ class Engine:
 
     def _worth_keeping(self) -> Kept:
         learnt = sorted((cluster, label, ms) for (cluster, label), ms in self.signals.get().per_try.items())
-        return Kept(self.source.memory(), self.drains.get(), tuple(learnt), self.trials.bad())
+        return Kept(self.source.memory(), self.drains.latest.get(), tuple(learnt), self.trials.bad())
 
     def _saved(self, problem: Problem | None) -> None:
         self.problems = [each for each in self.problems if each.kind != "State"] + ([problem] if problem else [])

@@ -39,7 +39,7 @@ class EngineCollector:
         yield problems
         yield CounterMetricFamily("flota_plans", "Plans made", engine.plans)
         yield CounterMetricFamily("flota_plan_seconds", "Time spent planning, in seconds", engine.plan_seconds)
-        yield GaugeMetricFamily("flota_drains", "Drains in force", len(engine.drains.get()))
+        yield GaugeMetricFamily("flota_drains", "Drains in force", len(engine.drains.latest.get()))
 
     def _proxies(self) -> Iterator[Metric]:
         engine = self._engine

@@ -46,11 +46,13 @@ class Reports:
         endpoints = await seen_endpoints(engine.fetch, plan.proxies) if observed else {}
         deliveries = engine.deliveries
         problems = engine.source.problems.get()
+        now = engine.drains.now()
+        fleet = engine.planned or engine.source.fleet.get()
         trying = {cluster: deliveries.tables(cluster, engine.trials.looking_into(cluster)) for cluster in plan.proxies}
         view = View(
-            fleet=engine.planned or engine.source.fleet.get(),
+            fleet=structs.replace(fleet, drains=engine.drains.latest.get()),
             plan=plan,
-            now=engine.clock.now(),
+            now=now,
             problems=(*problems, *self._problems()),
             refusals=refusals(problems),
             origin=origins(engine.source.folder.table.where),
@@ -101,18 +103,18 @@ class Reports:
         """Begin a drain if it may begin; kept on disk before it is told."""
         report = drain_report(await self.view(), target, until, dry_run=dry_run, force=force)
         if isinstance(report, DrainReport) and report.applied:
-            self._set_drains(begun(self.engine.drains.get(), target, until))
+            self._set_drains(begun(self.engine.drains.latest.get(), target, until))
         return report
 
     async def undrain(self, target: str) -> UndrainReport | Failed:
         """End a drain."""
         report = undrain_report(await self.view(observed=False), target)
         if isinstance(report, UndrainReport) and report.applied:
-            self._set_drains(ended(self.engine.drains.get(), target))
+            self._set_drains(ended(self.engine.drains.latest.get(), target))
         return report
 
     def _set_drains(self, drains: tuple[Drain, ...]) -> None:
-        self.engine.drains.set(drains)
+        self.engine.drains.latest.set(drains)
         self.engine.keep_now()
 
     def ready(self) -> tuple[bool, str]:

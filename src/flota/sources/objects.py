@@ -7,7 +7,7 @@ first seen stays; moving an object to another file changes nothing.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -72,6 +72,8 @@ class ObjectTable:
         self.known: WeakValueDictionary[bytes, Reading] = WeakValueDictionary()
         """Every reading in use, by digest of its text."""
         self._remembered = {ObjectId(m.cluster, m.group, m.kind, m.namespace, m.name): m for m in memory.objects}
+        self._newest = max((m.first_seen for m in memory.objects), default=datetime.min.replace(tzinfo=UTC))
+        """Of all times when something was first seen."""
         self._files: dict[str, _File] = {}
         self._claims: dict[ObjectId, list[_Claim]] = {}
         self._entries: dict[ObjectId, _Entry] = {}
@@ -121,6 +123,9 @@ class ObjectTable:
         """Put into effect what was put and dropped; whether anything changed. `hold`: nothing is deleted for now."""
         changed: dict[tuple[str, str], dict[Key, msgspec.Struct | None]] = {}
         held: set[ObjectId] = set()
+        if self._dirty:
+            # Who was first has precedence: what comes after the clock was set back may not seem to be older than what was there.
+            now = self._newest = now if now >= self._newest else self._newest + timedelta(microseconds=1)
         for each in sorted(self._dirty):
             if hold and each in self._entries and each not in self._claims:
                 held.add(each)
