@@ -263,7 +263,7 @@ def test_not_in_time(tmp_path: Path) -> None:
     folder = tmp_path / "slow"
     assert flota("init", str(folder)).code == 0
     (folder / "outage.us-east").touch()
-    ran = flota("up", "-d", "--timeout", "3s", cwd=folder)
+    ran = flota("up", "-d", "--timeout", "8s", cwd=folder)
     assert ran.code == 1
     assert "Deployment default/shop has 0 of 2 pods ready" in ran.err
     assert flota("down", cwd=folder).code == 0
