@@ -32,7 +32,7 @@ class EngineCollector:
         yield GaugeMetricFamily("flota_planned_objects", "Objects with a status in the plan", len(plan.statuses))
         problems = GaugeMetricFamily("flota_problems", "Refused objects and bad conditions by reason", labels=("reason",))
         counts: dict[str, int] = {}
-        for problem in (*engine.source.problems.get(), *plan.problems):
+        for problem in (*engine.source.problems.get(), *plan.problems, *engine.trials.problems()):
             counts[problem.reason] = counts.get(problem.reason, 0) + 1
         for reason, count in sorted(counts.items()):
             problems.add_metric((reason,), count)
