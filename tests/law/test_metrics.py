@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 def engine() -> SimpleNamespace:
     deliveries = SimpleNamespace(acknowledgements=1, refusals=0, overdue=0, connected=lambda _: True)
     return SimpleNamespace(
-        plan=Latest(EMPTY), planned=None, source=SimpleNamespace(problems=Latest(())), drains=SimpleNamespace(latest=Latest(())), plans=1, plan_seconds=0.1,
+        plan=Latest(EMPTY), planned=None, source=SimpleNamespace(problems=Latest(())),
+        drains=SimpleNamespace(latest=Latest(())), plans=1, plan_seconds=0.1,
         proxies=SimpleNamespace(states=Latest({})), deliveries=deliveries, signals=Latest(Signals()),
         pods=SimpleNamespace(states=Latest(())), trials=SimpleNamespace(problems=lambda: ()),
     )
