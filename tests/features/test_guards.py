@@ -251,6 +251,26 @@ async def test_sessions_stay_where_they_began() -> None:
         assert [each.backend for each in said.backends] == ["service/default/two/80"]
 
 
+async def test_a_session_cookie_tells_no_age_and_ends_in_time() -> None:
+    port = free_port()
+    short = {"sessionName": "s", "absoluteTimeout": "1s"}
+    rules = [at("/prefix", to("one"), sessionPersistence=short),
+             {"matches": [{"path": {"type": "RegularExpression", "value": "/re/x/.*"}}, {"path": {"type": "Exact", "value": "/exact"}}],
+              "backendRefs": [to("one")], "sessionPersistence": {"sessionName": "r"}}]  # fmt: skip
+    async with echo("one") as one, live([web(port), *served("one", one), route(*rules)]) as fleet:
+        assert await fleet.problems() == ()
+        began = asyncio.get_running_loop().time()
+        _, got, _ = await call(port, "/prefix/x")
+        assert got["set-cookie"].partition("; ")[2] == "Path=/prefix; HttpOnly"
+        mine = {"cookie": cookie(got)}
+        while "set-cookie" not in (await call(port, "/prefix/x", headers=mine))[1]:
+            assert asyncio.get_running_loop().time() < began + 10, "it never ends"
+            await asyncio.sleep(0.05)
+        assert asyncio.get_running_loop().time() > began + 0.9
+        for path, expected in (("/re/x/y", "/re/x"), ("/exact", "/exact")):
+            assert f"Path={expected};" in (await call(port, path))[1]["set-cookie"]
+
+
 async def test_a_session_outlives_the_loss_of_its_region() -> None:
     port, near = free_port(), free_port()
     export = manifest("ServiceExport", "shop")

@@ -18,11 +18,13 @@ CORS = "envoy.filters.http.cors"
 GUARDS = tuple(f"flota.external_auth.{at}" for at in range(MOST_GUARDS))
 """One filter for each question: the composite filter lets only the first of a chain speak when that has to wait for an answer."""
 SESSION = "envoy.filters.http.stateful_session"
+AGELESS = "flota.ageless_cookie"
 AUTH_TIMEOUT_MS = 5000
 """For each question to an authorisation service, attempts included."""
 _CORS = "envoy.extensions.filters.http.cors.v3."
 _AUTH = "envoy.extensions.filters.http.ext_authz.v3."
 _COMPOSITE = "envoy.extensions.filters.http.composite.v3."
+_LUA = "envoy.extensions.filters.http.lua.v3."
 _SESSION = "envoy.extensions.filters.http.stateful_session.v3."
 _OF_THE_ANSWER = (
     "connection", "content-encoding", "content-length", "content-type", "date", "host", "keep-alive", "server", "te", "trailer",
@@ -38,6 +40,7 @@ def disabled_filters(protos: Protos) -> list[Fields]:
         for name, type_name in (
             (CORS, _CORS + "Cors"),
             *((name, _COMPOSITE + "Composite") for name in GUARDS),
+            (AGELESS, _LUA + "Lua"),
             (SESSION, _SESSION + "StatefulSession"),
         )
     ]
@@ -68,6 +71,8 @@ class FilterBuilder:
         if session is not None:
             state = {"session_state": self._state(session), "strict": False}
             found[SESSION] = self._any(_SESSION + "StatefulSessionPerRoute", stateful_session=state)
+            if session.transient:
+                found[AGELESS] = self._any(_LUA + "LuaPerRoute", source_code={"inline_string": _without_age(session.name)})
         return {"typed_per_filter_config": found} if found else {}
 
     def _any(self, type_name: str, /, **fields: Any) -> Any:
@@ -96,8 +101,29 @@ class FilterBuilder:
         name = f"envoy.http.stateful_session.{session.kind.lower()}"
         if session.kind == "Header":
             return {"name": name, "typed_config": self._any(kind, name=session.name)}
-        lasts = {} if session.ttl_s is None else {"ttl": {"seconds": session.ttl_s}}
-        return extension(self._protos, name, kind, cookie={"name": session.name, "path": session.path, **lasts})
+        cookie: Fields = {"name": session.name, "path": session.path}
+        if session.ttl_s is not None:
+            cookie["ttl"] = {"seconds": session.ttl_s}
+        if session.secure:
+            cookie["attributes"] = [{"name": "Secure"}]
+        return extension(self._protos, name, kind, cookie=cookie)
+
+
+def _without_age(name: str) -> str:
+    """Lua that takes the age from one cookie of an answer: Envoy always tells the browser what it checks itself. `name` is a token of
+    RFC 9110, which has neither quotes nor backslashes."""
+    return f"""
+function envoy_on_response(handle)
+  local headers, mine, kept = handle:headers(), "{name}=", {{}}
+  for at = 0, headers:getNumValues("set-cookie") - 1 do
+    local value = headers:getAtIndex("set-cookie", at)
+    if value:sub(1, #mine) == mine then value = value:gsub("; Max%-Age=%d+", "", 1) end
+    kept[#kept + 1] = value
+  end
+  headers:remove("set-cookie")
+  for _, value in ipairs(kept) do headers:add("set-cookie", value) end
+end
+"""
 
 
 def cors_policy(cors: CrossOrigin) -> Fields:

@@ -80,6 +80,10 @@ class Session(Struct, frozen=True):
     kind: Literal["Cookie", "Header"]
     name: str
     ttl_s: int | None = None
-    """Cookie: for how long it holds; None = until the browser ends."""
+    """Cookie: for how long it holds; None = without end."""
+    transient: bool = False
+    """Cookie: it tells no age, so the browser forgets it at its end; `ttl_s` is kept by the proxy alone."""
     path: str = "/"
     """Cookie: sent back for paths below it."""
+    secure: bool = False
+    """Cookie: sent back over TLS only."""

@@ -16,7 +16,7 @@ from flota.routing.filters import Arrival, Effects, effects, mirrored, redirect
 from flota.routing.grants import Reference, permitted
 from flota.routing.keys import BackendKey, RouteKey
 from flota.routing.listeners import Fault
-from flota.routing.sessions import of_share
+from flota.routing.sessions import of_rule, of_share
 
 RouteKind = Literal["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"]
 AnyRef = HTTPBackendRef | GRPCBackendRef | BackendRef | BackendObjectReference
@@ -45,13 +45,14 @@ class Backends(Struct, frozen=True):
 
 
 class Wishes(Struct, frozen=True):
-    """What a rule wants of all its backends. `session`: the rule's own; `path`: of cookies; `arrival`: for redirects of one backend."""
+    """What a rule wants of all its backends. `session`: the rule's own; `owner`: the rule, by what stays the same of it; `arrival`: for
+    redirects of one backend."""
 
     rule: str | None
     hint: Hint
     arrival: Arrival = Arrival()
     session: Session | None = None
-    path: str = "/"
+    owner: tuple[object, ...] = ()
 
 
 def backends(scope: Scope, refs: Iterable[AnyRef], wishes: Wishes) -> Backends:
@@ -108,7 +109,9 @@ def _session(scope: Scope, ref: AnyRef, at: int, found: Answer, wishes: Wishes) 
     target = (ref.group, ref.kind, ref.namespace or scope.namespace, ref.name, ref.port)
     if wishes.session:
         return of_share(wishes.session, at, target)
-    return of_share(found.session, at, target) if found.session else None
+    if found.session is None or wishes.hint not in ("HTTP", "GRPC"):
+        return None
+    return of_share(of_rule(found.session, wishes.owner), at, target)
 
 
 def guards(scope: Scope, changes: Effects, rule: str | None) -> tuple[tuple[ExternalAuth, ...] | None, tuple[Fault, ...]]:

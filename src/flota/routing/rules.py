@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from flota.fleet.routes import GRPCRoute, GRPCRouteMatch, GRPCRouteRule, HTTPRoute, HTTPRouteRule
 from flota.fleet.values import milliseconds
-from flota.plan import ExternalAuth, Forward, Match, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource, ValueMatch
+from flota.plan import ExternalAuth, Forward, Match, PathMatch, Redirect, Replay, Respond, Retry, RouteEntry, RouteSource, ValueMatch
 from flota.plan.filters import MOST_GUARDS
 from flota.plan.routes import COLD_MS
 from flota.routing.asks import Answer, Hint
@@ -57,8 +57,8 @@ class Rules(Struct, frozen=True):
 
 
 def depends_on_arrival(route: HTTPRoute | GRPCRoute) -> bool:
-    """Whether entries differ by listener: redirects name its port."""
-    return any(
+    """Whether entries differ by listener: redirects name its port, and cookies are for TLS where it speaks that."""
+    return any(rule.session_persistence and rule.session_persistence.type == "Cookie" for rule in route.spec.rules) or any(
         each.type == "RequestRedirect"
         for rule in route.spec.rules
         for filters in (rule.filters, *(ref.filters for ref in rule.backend_refs))
@@ -100,11 +100,23 @@ def plan_rules(scope: Scope, route: HTTPRoute | GRPCRoute, arrival: Arrival) -> 
 
 
 def _wishes(scope: Scope, rule: HTTPRouteRule | GRPCRouteRule, ranked: tuple[_RankedMatch, ...], arrival: Arrival) -> Wishes:
-    path = cookie_path(match for _, match, _ in ranked)
     hint: Hint = "HTTP" if isinstance(rule, HTTPRouteRule) else "GRPC"
     asked = rule.session_persistence
     owner = (scope.kind, scope.namespace, scope.name, rule.name or tuple(match for _, match, _ in ranked))
-    return Wishes(rule.name, hint, arrival, session(asked, owner, path) if asked else None, path)
+    own = session(asked, owner, secure=arrival.scheme == "https") if asked else None
+    return Wishes(rule.name, hint, arrival, own, owner)
+
+
+def _at_path(action: Forward | Redirect | Respond, path: PathMatch) -> Forward | Redirect | Respond:
+    """The action of one match: the cookie of the rule's own session is for its path."""
+    if not isinstance(action, Forward) or not any(each.session for each in action.backends):
+        return action
+    where = cookie_path(path)
+    backends = tuple(
+        msgspec.structs.replace(each, session=msgspec.structs.replace(each.session, path=where)) if each.session else each
+        for each in action.backends
+    )
+    return msgspec.structs.replace(action, backends=backends)
 
 
 def _preflights(ranked: Iterable[_RankedMatch]) -> Iterator[_RankedMatch]:
@@ -138,6 +150,7 @@ def _entry(
     at: int,
 ) -> RouteEntry:
     source = RouteSource(scope.kind, scope.namespace, scope.name, index, at, rule.name)
+    action = _at_path(action, match.path) if rule.session_persistence else action
     return RouteEntry(source, match, action, changes.request_headers, changes.response_headers, cors=changes.cors, auth=auth)
 
 

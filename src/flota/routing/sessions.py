@@ -2,25 +2,32 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
 from flota.fleet.routes import SessionPersistence
 from flota.fleet.values import milliseconds
-from flota.plan import Match, Session
+from flota.plan import PathMatch, Session
 
+_SPECIAL = re.compile(r"[.*+?()\[\]{}^$\\]")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,128}\Z")
 
 
-def session(asked: SessionPersistence, owner: tuple[object, ...], path: str = "/") -> Session:
+def session(asked: SessionPersistence, owner: tuple[object, ...], *, secure: bool = False) -> Session:
     """The session that is asked for. `owner`: whose it is, which names it where the user does not."""
     given = asked.session_name or ""
     name = given if _TOKEN.match(given) else f"flota-{_digest(owner)}"
     if asked.type == "Header":
         return Session("Header", name.lower())
     lasts = -(-milliseconds(asked.absolute_timeout) // 1000) if asked.absolute_timeout else 0
-    return Session("Cookie", name, lasts or None, path)
+    permanent = asked.cookie_config is not None and asked.cookie_config.lifetime_type == "Permanent"
+    return Session("Cookie", name, lasts or None, transient=bool(lasts) and not permanent, secure=secure)
+
+
+def of_rule(given: Session, rule: tuple[object, ...]) -> Session:
+    """The session that a backend's policy asks for as a rule has it: rules don't share cookies (GEP-1619)."""
+    return given if given.kind == "Header" else msgspec.structs.replace(given, name=f"{given.name}-{_digest(rule)}")
 
 
 def of_share(given: Session, at: int, backend: tuple[object, ...]) -> Session:
@@ -31,11 +38,13 @@ def of_share(given: Session, at: int, backend: tuple[object, ...]) -> Session:
     return msgspec.structs.replace(given, name=f"{given.name}-{_digest(backend)}")
 
 
-def cookie_path(matches: Iterable[Match]) -> str:
-    """The path of a rule's cookie: that of its only match, as cookies of other rules may have the same name; else all paths."""
-    paths = {match.path for match in matches}
-    only = paths.pop() if len(paths) == 1 else None
-    return only.value if only is not None and only.kind != "Regex" else "/"
+def cookie_path(path: PathMatch) -> str:
+    """The path of a rule's cookie: that of the match; of an expression the elements in front that are no expression (GEP-1619, Path)."""
+    if path.kind != "Regex":
+        return path.value
+    literal = _SPECIAL.split(path.value, maxsplit=1)[0]
+    whole = literal == path.value
+    return "/" if "|" in path.value or not literal.startswith("/") else (literal if whole else literal.rpartition("/")[0]) or "/"
 
 
 def shortcomings(asked: SessionPersistence, shares: int) -> Iterator[str]:
