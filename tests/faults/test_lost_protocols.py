@@ -111,6 +111,24 @@ async def test_tcp_connections_to_lost_pods_end_and_the_next_works(tmp_path: Pat
         rig.heal(fault)
 
 
+async def test_tcp_pods_that_hang_are_left_for_new_connections(tmp_path: Path) -> None:
+    """Without a client that waits for them; what is open stays open, and goes on when they wake up."""
+    with Rig(tmp_path, more=TCP) as rig:
+        address = rig.gateway("raw")
+        pod, held = await ask(address)
+        await asyncio.sleep(2.5)  # their habits are seen meanwhile
+        rig.fail("hang")
+        await asyncio.sleep(1.5)
+        assert [await asyncio.wait_for(_try(address), 1) for _ in range(8)] == ["eu"] * 8
+        rig.heal("hang")
+        held[1].write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await asyncio.wait_for(held[0].readuntil(b"\r\n\r\n"), 5)).endswith(f"x-pod: {pod}\r\n\r\n".encode())
+        await hang_up(held)
+        deadline = time.monotonic() + 5
+        while await _try(address) != "us":
+            assert time.monotonic() < deadline, "back"
+
+
 async def _try(address: str) -> str | None:
     """The region that served a new connection, None when it was lost."""
     try:

@@ -25,6 +25,8 @@ AT_ONCE = 100
 """So many may be under probe at a time; the others stay under suspicion."""
 SICK_S = 6.0
 """A probe that is answered by 503 keeps an ejected endpoint out for so long; then requests decide, as it may answer all probes so."""
+BELIEVED_S = 300.0
+"""An opaque server without a sign of life for so long may be another program that does not end connections: requests decide again."""
 HOLD_S = 4.0
 """An ejected endpoint that answers probes shows that probes don't meet what fails: it stays out for so long, then requests decide."""
 
@@ -49,6 +51,8 @@ class Dead(Struct, frozen=True):
     since: float
     probes_tell: bool = True
     """False: it answered probes while it failed requests."""
+    opaque: bool = False
+    """It speaks an unknown protocol: whether it ends what its client ends is all that can be asked."""
     well_since: float | None = None
     """When it began to answer again; it has to do so for the backend's fail-back time."""
 
@@ -91,6 +95,13 @@ class Judge:
             self._asked[suspect.place] = float("inf")
             self._tasks.create_task(self._look_into(suspect), name=f"probe {suspect.place[1]}")
 
+    def declare(self, place: Place, dead: Dead) -> None:
+        """Keep it out from now on."""
+        if place not in self.dead:
+            self.dead[place] = dead
+            self._wake.set()
+            self._changed()
+
     async def _look_into(self, suspect: Suspect) -> None:
         began = self._clock.monotonic()
         verdict = await _probe(suspect.backend, suspect.place[1], suspect.patience_s)
@@ -99,16 +110,14 @@ class Judge:
         if verdict == "Silent" and patient and self._answered(suspect.place, began):
             return
         found = _judged(suspect, verdict, now)
-        if found is not None and suspect.place not in self.dead:
-            self.dead[suspect.place] = found
-            self._wake.set()
-            self._changed()
+        if found is not None:
+            self.declare(suspect.place, found)
         if verdict == "Silent" and not suspect.ejected:
             self.ask(siblings(self._plan(), suspect))
 
     async def _raise_the_dead(self) -> None:
         several = dict(self.dead)
-        verdicts = await asyncio.gather(*(_probe(dead.backend, place[1], PROBE_S) for place, dead in several.items()))
+        verdicts = await asyncio.gather(*(_probe(dead.backend, place[1], PROBE_S, dead.opaque) for place, dead in several.items()))
         planned, now = _addresses(self._plan()), self._clock.monotonic()
         for (place, dead), verdict in zip(several.items(), verdicts, strict=True):
             after = after_probe(dead, verdict, now)
@@ -135,17 +144,19 @@ def after_probe(dead: Dead, verdict: probe.Verdict, now: float) -> Dead | None:
         return None if now - dead.since >= HOLD_S else dead
     if verdict == "Sick" and now - dead.since >= SICK_S:
         return None
+    if dead.opaque and now - dead.since >= BELIEVED_S:
+        return None
     if verdict != "Answers":
         return replace(dead, well_since=None)
     since = now if dead.well_since is None else dead.well_since
     return None if (now - since) * 1000 >= dead.backend.fail_back_ms else replace(dead, well_since=since)
 
 
-async def _probe(backend: Backend, host: str, seconds: float) -> probe.Verdict:
-    if backend.protocol in ("TCP", "UDP"):
-        return "Answers"  # nothing is known of how such a server talks; the checks of the proxy judge it
+async def _probe(backend: Backend, host: str, seconds: float, opaque: bool = False) -> probe.Verdict:
+    if backend.protocol in ("TCP", "UDP") and not opaque:
+        return "Answers"  # nothing is known of how such a server talks; `opaque` may find out
     ip, _, port = host.rpartition(":")
-    protocol: probe.Protocol = "TLS" if backend.tls else "HTTP2" if backend.protocol == "HTTP2" else "HTTP1"
+    protocol: probe.Protocol = "TCP" if opaque else "TLS" if backend.tls else "HTTP2" if backend.protocol == "HTTP2" else "HTTP1"
     return await probe.look(ip.strip("[]"), int(port), protocol, seconds)
 
 

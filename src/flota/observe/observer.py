@@ -11,6 +11,7 @@ from flota.latest import Latest
 from flota.observe.hangs import HangWatch
 from flota.observe.judge import PATIENT_S, PROBE_S, Judge, Place, Suspect, places
 from flota.observe.learner import Learner
+from flota.observe.opaque import OpaqueProbes
 from flota.observe.samples import COUNTERS, HOSTS, HostSample, counters, hosts
 from flota.plan import Plan
 from flota.settings import Settings
@@ -70,6 +71,7 @@ class Observer:
         self._proxies: dict[str, ProxyWatch] = {}
         self._heard = asyncio.Event()
         self._judge = Judge(clock, plan.get, self._publish, self._answered)
+        self._opaque = OpaqueProbes(clock, plan.get, self._judge)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,6 +80,7 @@ class Observer:
             running: dict[str, asyncio.Task[None]] = {}
             tasks.create_task(self._judge.run(), name="judge endpoints")
             tasks.create_task(self._watch_waits(), name="observe attempts")
+            tasks.create_task(self._opaque.run(), name="observe opaque endpoints")
             async for plan in self._plan.follow():
                 for cluster in plan.proxies.keys() - running.keys():
                     running[cluster] = tasks.create_task(self._watch(cluster), name=f"observe {cluster}")

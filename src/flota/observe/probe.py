@@ -2,7 +2,7 @@
 
 A stopped process still accepts connections (its kernel does), so only bytes from the process count. `OPTIONS *` (RFC 9110 section 9.3.7)
 asks the server, not an application resource; any answer at all, an error too, is a sign of life. Over TLS the finished handshake is the
-sign.
+sign. Of a server whose protocol is unknown: that it ends a connection which its client has ended (most do; it has to be seen first).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import re
 import ssl
 from typing import Literal
 
-Protocol = Literal["HTTP1", "HTTP2", "TLS"]
+Protocol = Literal["HTTP1", "HTTP2", "TLS", "TCP"]
 Verdict = Literal["Answers", "Sick", "Silent"]
 """Sick: it answers, but as a gateway does that has lost what is behind it (502, 503, 504)."""
 
@@ -27,6 +27,8 @@ async def look(address: str, port: int, protocol: Protocol, seconds: float) -> V
         async with asyncio.timeout(seconds):
             if protocol == "TLS":
                 return await _handshake(address, port)
+            if protocol == "TCP":
+                return await _end(address, port)
             said = await _bytes_back(address, port, _HELLO[protocol])
     except (TimeoutError, OSError):
         return "Silent"
@@ -50,4 +52,16 @@ async def _handshake(address: str, port: int) -> Verdict:
     context.verify_mode = ssl.CERT_NONE  # a sign of life is wanted, not an identity
     _, writer = await asyncio.open_connection(address, port, ssl=context)
     writer.close()
+    return "Answers"
+
+
+async def _end(address: str, port: int) -> Verdict:
+    reader, writer = await asyncio.open_connection(address, port)
+    try:
+        writer.write_eof()
+        await reader.read(64)
+    except ConnectionResetError:
+        pass  # a way to end it
+    finally:
+        writer.close()
     return "Answers"
