@@ -41,7 +41,7 @@ def listeners(dice: Random) -> list[dict[str, Any]]:
         {"name": "tcp", "port": dice.choice([80, 90, 90]), "protocol": "TCP"},
         {"name": "tls", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
         {"name": "udp", "port": 53, "protocol": "UDP"},
-        {"name": "secure", "port": 443, "protocol": "HTTPS", "hostname": "a.example.com", **TLS},
+        {"name": "secure", "port": 443, "protocol": dice.choice(["HTTPS", "HTTPS", "TLS"]), "hostname": "a.example.com", **TLS},
         {"name": "secure-wild", "port": 443, "protocol": "HTTPS", "hostname": dice.choice(["*.example.com", "*.com"]), **TLS},
     ]
     found = dice.sample(pool, dice.randint(1, len(pool)))
@@ -181,6 +181,28 @@ def test_memory_is_invisible(seed: int) -> None:
         for _ in range(dice.choice([1, 1, 1, 2, 5])):
             now = step(now, dice)
         assert planner.plan(now) == Planner().plan(now)
+
+
+@pytest.mark.parametrize("before", ["HTTP", "HTTPS", "TLS", "TCP", "UDP"])
+@pytest.mark.parametrize("after", ["HTTP", "HTTPS", "TLS", "TCP", "UDP"])
+def test_a_listener_may_change_its_protocol(before: str, after: str) -> None:
+    """Routes of all kinds ask for it, so some lose their place and others get one."""
+    kinds = ("HTTPRoute", "TLSRoute", "TCPRoute", "UDPRoute")
+    spec = {"parentRefs": [{"name": "gw", "sectionName": "one"}], "rules": [{"backendRefs": [{"name": "app", "port": 8080}]}]}
+    asking = [
+        {"kind": kind, "metadata": {"name": "r"}, "spec": spec | ({"hostnames": ["a.example.com"]} if kind in kinds[:2] else {})}
+        for kind in kinds
+    ]
+
+    def world(protocol: str) -> Fleet:
+        one = {"name": "one", "port": 443, "protocol": protocol} | (TLS if protocol in ("HTTPS", "TLS") else {})
+        spec = {"gatewayClassName": "flota", "addresses": [{"value": "127.0.0.10"}], "listeners": [one]}
+        documents_ = [CERTIFICATE, {"kind": "Gateway", "metadata": {"name": "gw"}, "spec": spec}, *asking]
+        return fleet(with_objects(cluster(service("app")), documents_))
+
+    planner = Planner()
+    planner.plan(world(before))
+    assert planner.plan(world(after)) == Planner().plan(world(after))
 
 
 def many(count: int) -> Cluster:

@@ -114,6 +114,8 @@ def _request(asked: AskedRequest) -> Request | Failed:
         address=literal,
         port=port or (443 if url.scheme == "https" else 80),
         gateway=gateway,
+        # As `curl` has it; where the URL has an address only, the name is taken to be that of the Host header.
+        server_name=None if _is_address(url.hostname) else url.hostname.rstrip("."),
     )
 
 

@@ -125,7 +125,8 @@ class ClusterPlanner:
         for at, pieces in enumerate((news.removed, news.added)):
             for piece in pieces:
                 front = self._fronts.get(piece.front)
-                if piece.source is None and front and front.addresses:
+                # A listener that speaks HTTP no longer has no table, and took what was attached to it along.
+                if piece.source is None and front and front.addresses and front.protocol in ("HTTP", "HTTPS"):
                     moved[front.table][at].append(piece)
         fresh: dict[str, RouteTable] | None = None
         for name, (removed, added) in moved.items():

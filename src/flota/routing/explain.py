@@ -103,7 +103,8 @@ def _in_listener(proxy: ProxyPlan, listener: Listener, request: Request, why: li
     at = Answer(listener=listener.name)
     chain = lookup.filter_chain(listener, request)
     if chain is None:
-        why.append(f"no listener there takes the server name {lookup.bare_host(request.authority)}: the connection is closed")
+        named = lookup.server_name(request)
+        why.append(f"no listener there takes {f'the server name {named}' if named else 'a connection without a name'}: it is closed")
         return _with(at, why)
     at = _with(at, why, chain=chain.name)
     table = lookup.table_of(proxy.tables, chain)

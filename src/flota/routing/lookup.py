@@ -14,7 +14,7 @@ class Request(Struct, frozen=True):
     """A request as it is sent. `authority` as in the Host header; `path` with its query; header names in any case.
 
     `address`, `port` and `gateway` (namespace, name) choose the listener; what is None is open, the port then follows from
-    the authority and the scheme.
+    the authority and the scheme. `server_name`: what the client asks for in TLS; None = the host of the authority.
     """
 
     authority: str
@@ -25,6 +25,7 @@ class Request(Struct, frozen=True):
     address: str | None = None
     port: int | None = None
     gateway: tuple[str, str] | None = None
+    server_name: str | None = None
 
 
 def received(request: Request) -> Request:
@@ -75,10 +76,17 @@ def filter_chain(listener: Listener, request: Request) -> FilterChain | None:
     """The chain of a connection: by server name, exact before the longest wildcard before none. Without TLS there is no
     server name; nor is there for an IP address."""
     by_name = {name: each for each in listener.chains for name in each.server_names or (ANY,)}
-    host = bare_host(request.authority)
-    if request.scheme != "https" or host.startswith("[") or host.replace(".", "").isdigit():
+    name = server_name(request)
+    if name is None:
         return by_name.get(ANY)
-    return next((by_name[name] for name in chain(host) if name in by_name), None)
+    return next((by_name[each] for each in chain(name) if each in by_name), None)
+
+
+def server_name(request: Request) -> str | None:
+    """The name that the client asks for in TLS, in lower case. None without TLS and for IP addresses (RFC 6066, 3)."""
+    host = bare_host(request.authority) if request.server_name is None else request.server_name.lower()
+    plain = request.scheme != "https" or not host or host.startswith("[") or host.replace(".", "").isdigit()
+    return None if plain else host
 
 
 def virtual_host(hosts: Mapping[str, VirtualHost], authority: str) -> VirtualHost | None:
