@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := src/flota/envoy/native
 
-.PHONY: native demo test check golden bench nightly rig cluster conformance conformance-fast requirements clean
+.PHONY: native demo test check golden bench nightly rig cluster test-rig conformance conformance-fast requirements clean
 
 demo: $(READY)
 	@$(BIN)/flota demo
@@ -23,8 +23,9 @@ golden: $(READY)
 	$(BIN)/python -m pytest tests/golden --rewrite-golden
 
 # Everything that takes too long for each change.
-nightly: $(READY)
+nightly: rig
 	$(BIN)/python -m pytest --slow --timeout 900
+	@$(MAKE) --no-print-directory conformance
 
 bench: $(READY)
 	$(BIN)/python -m bench
@@ -40,6 +41,10 @@ rig: $(READY)
 	@command -v nft >/dev/null && command -v ip >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	  apt-get update -qq && apt-get install -y -qq nftables iproute2 >/dev/null; } || echo "no nft or ip: clusters run, nodes do not"
 	@$(BIN)/python -m rig build
+
+# What `make test` skips where nothing is built yet.
+test-rig: rig
+	RIG=required $(BIN)/python -m pytest -m rig
 
 # The official Gateway API suite on a fresh cluster; raw events and the suite's report are left in build/conformance. Root.
 conformance: rig

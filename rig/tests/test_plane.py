@@ -9,6 +9,8 @@ import pytest
 from rig.api import RefusedError
 from rig.harness import Rig, missing, running
 
+pytestmark = pytest.mark.rig
+
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
