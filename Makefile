@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
-	$(BIN)/ruff check src tests bench rig conformance
+	$(BIN)/ruff check src tests bench rig conformance conftest.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

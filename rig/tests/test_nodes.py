@@ -12,8 +12,6 @@ import pytest
 from rig.api import Api, Object
 from rig.harness import Rig, missing, running
 
-pytestmark = pytest.mark.rig
-
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:

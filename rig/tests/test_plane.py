@@ -9,8 +9,6 @@ import pytest
 from rig.api import RefusedError
 from rig.harness import Rig, missing, running
 
-pytestmark = pytest.mark.rig
-
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:

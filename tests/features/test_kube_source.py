@@ -17,8 +17,6 @@ from flota.sources.assemble import Given
 from flota.sources.folder import load_folder
 from flota.sources.memory import SourceMemory
 
-pytestmark = pytest.mark.rig
-
 GATEWAY = "gateway.networking.k8s.io/v1"
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "flota-test"}}
 
