@@ -64,6 +64,13 @@ class Api:
         return self._known[api_version, kind]
 
 
+async def until(what: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for it."""
+    async with asyncio.timeout(seconds):
+        while not what():  # noqa: ASYNC110 - what is waited for is no event
+            await asyncio.sleep(0.01)
+
+
 class Followed:
     """A source that runs, for one cluster."""
 
@@ -75,9 +82,7 @@ class Followed:
         return self.source.fleet.get().clusters[self.name]
 
     async def until(self, what: Callable[[], bool], seconds: float = 20) -> None:
-        async with asyncio.timeout(seconds):
-            while not what():  # noqa: ASYNC110 - what is waited for is no event
-                await asyncio.sleep(0.01)
+        await until(what, seconds)
 
 
 @contextlib.asynccontextmanager

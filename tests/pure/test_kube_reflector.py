@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import tracemalloc
 
 import msgspec
 import pytest
@@ -328,3 +330,30 @@ async def suffer(rig, what, *given):
             api.chunk = given[0]
         case "settle":
             await rig.settle()
+
+
+async def test_memory_stays_flat_however_much_happens():
+    async with running() as rig:
+        for number in range(200):
+            rig.api.put(f"t{number}", 0)
+        assert await rig.until()
+
+        async def churn(rounds):
+            for turn in range(rounds):
+                for number in range(200):
+                    rig.api.put(f"t{number}", turn)
+                rig.api.delete("t7")
+                await rig.settle()
+                list(rig.cache.take())
+                rig.api.compact()
+
+        tracemalloc.start()
+        await churn(5)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        await churn(50)
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert rig.reflector.counts.events > 11_000
+        assert after - before < 20_000, "bytes, for 10,000 events"
