@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from ads_harness import free_port
 from fleet_harness import BACKEND
 from grpclib.const import Cardinality, Handler
@@ -155,6 +156,26 @@ async def test_a_redirect_is_guarded_and_may_be_read_by_other_origins() -> None:
         for origin, answered in (("http://a.test", "http://a.test"), ("http://evil.test", None)):
             status, got, _ = await call(port, "/crossing", method="OPTIONS", headers={ORIGIN: origin, METHOD: "GET"})
             assert (status, got.get(ALLOW + "origin")) == (200, answered)
+
+
+@pytest.mark.parametrize("way", ["kill", "hang"])
+async def test_a_guard_that_is_lost_is_asked_elsewhere(way: str) -> None:
+    port, near, app = free_port(), free_port(), Seen()
+    export = manifest("ServiceExport", "guard")
+    asks = {"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "backendRef": to_import("guard"), "http": {}}}
+    async with echo("app", app) as one, named_backend("eu") as far, process("-c", BACKEND, str(near), "us") as guard:
+        await listening(near)
+        here = [web(port), *served("app", one), *served("guard", near), export, route(at("/", to("app"), filters=[asks]))]
+        async with live(here, [*served("guard", far), export]) as fleet:
+            assert await fleet.problems() == ()
+            assert (await call(port))[0] == 200
+            guard.send_signal(signal.SIGSTOP if way == "hang" else signal.SIGKILL)
+            answers = await asyncio.gather(*(asyncio.create_task(call(port), name=f"client {each}") for each in range(20)))
+            assert Counter(each[0] for each in answers) == {200: 20}
+            names = {name for name, _ in app.requests[-1]["headers"]}
+            assert not {each for each in names if each.startswith("x-envoy")}
+            if way == "hang":
+                guard.send_signal(signal.SIGCONT)
 
 
 class Judge:

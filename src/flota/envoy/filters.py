@@ -91,7 +91,7 @@ class FilterBuilder:
             fields["allowed_headers"] = _exactly(auth.headers)
         if auth.protocol == "GRPC":
             service: Fields = {"envoy_grpc": {"cluster_name": auth.backend}, "timeout": ms(AUTH_TIMEOUT_MS)}
-            fields["grpc_service"] = {**service, "retry_policy": self._again}
+            fields["grpc_service"] = {**service, "retry_policy": self._again, "initial_metadata": _impatience(auth)}
         else:
             fields["http_service"] = {**_http_service(auth), "retry_policy": self._again}
         return extension(self._protos, "envoy.filters.http.ext_authz", _AUTH + "ExtAuthz", **fields)
@@ -153,6 +153,14 @@ def crossing_headers(cors: CrossOrigin) -> list[Fields]:
     ]
 
 
+def _impatience(auth: ExternalAuth) -> list[Fields]:
+    """The policy for such questions has no field for it, but the router that sends them takes it from headers, and takes those away."""
+    if auth.hedge_ms is None:
+        return []
+    wishes = {"x-envoy-upstream-rq-per-try-timeout-ms": str(auth.hedge_ms), "x-envoy-hedge-on-per-try-timeout": "true"}
+    return [{"key": name, "value": value} for name, value in wishes.items()]
+
+
 def _http_service(auth: ExternalAuth) -> Fields:
     everything: Fields = {"patterns": [{"safe_regex": {"regex": none_of(_OF_THE_ANSWER)}}]}
     passed = _exactly(auth.answer_headers) if auth.answer_headers else everything
@@ -160,6 +168,7 @@ def _http_service(auth: ExternalAuth) -> Fields:
         # Only the cluster counts; the host is the client's.
         "server_uri": {"uri": "http://flota.external-auth", "cluster": auth.backend, "timeout": ms(AUTH_TIMEOUT_MS)},
         "path_prefix": auth.path.rstrip("/"),
+        "authorization_request": {"headers_to_add": _impatience(auth)},
         "authorization_response": {"allowed_upstream_headers": passed},
     }
 

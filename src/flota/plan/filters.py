@@ -72,6 +72,8 @@ class ExternalAuth(Struct, frozen=True):
     """HTTP: headers of its answer that the backend gets; all where there are none."""
     body_bytes: int = 0
     """So much of the body is sent along; a longer one is refused."""
+    hedge_ms: int | None = None
+    """Ask elsewhere too when no answer came for so long."""
 
 
 class Session(Struct, frozen=True):

@@ -131,6 +131,7 @@ def guards(scope: Scope, changes: Effects, rule: str | None) -> tuple[tuple[Exte
                 headers=tuple(dict.fromkeys(name.lower() for name in given)),
                 answer_headers=tuple(dict.fromkeys(name.lower() for name in http.allowed_response_headers)) if http else (),
                 body_bytes=(each.forward_body.max_size or 0) if each.forward_body else 0,
+                hedge_ms=answer.per_try_ms,
             )
         )
     return tuple(found), ()
