@@ -108,6 +108,8 @@ REFUSED: list[tuple[str, list[Change], str, str]] = [
     ("TrafficPolicy", [(("spec", "targetRefs", 0, "kind"), "Pod")], "spec.targetRefs[0].kind", "NotSupported"),
     ("TrafficPolicy", [(("spec", "targetRefs", 0, "sectionName"), "a")], "spec.targetRefs[0].sectionName", "Forbidden"),
     ("TrafficPolicy", [(("spec", "targetRefs", 1), {"group": "multicluster.x-k8s.io", "kind": "ServiceImport", "name": "shop"})], "spec.targetRefs[1]", "Duplicate"),
+    ("Gateway", [(("spec", "addresses", 0), {"value": ""})], "spec.addresses[0].value", "Invalid"),
+    ("Gateway", [(("spec", "addresses", 0), {"type": "Hostname", "value": ""})], "spec.addresses[0].value", "Invalid"),
     ("ProxyTemplate", [(("spec", "autoscaling", "minReplicas"), 5)], "spec.autoscaling.minReplicas", "Invalid"),
     ("ProxyTemplate", [(("spec", "replicas"), 3)], "spec.replicas", "Forbidden"),
     ("TrafficPolicy", [(("spec", "prefer"), "Nearest")], "spec.tiers", "Forbidden"),

@@ -97,7 +97,7 @@ def _addresses(given: Sequence[GatewaySpecAddress]) -> Faults:
     known: dict[tuple[str, str], int] = {}
     for index, each in enumerate(given):
         place = (*path, index, "value")
-        if not each.value:
+        if each.value is None:
             continue
         if each.type == "IPAddress" and not is_ip(each.value):
             yield fault(place, "Invalid", f"{quoted(each.value)} is not an IP address, as type IPAddress asks for")
