@@ -39,6 +39,22 @@ def test_a_port_belongs_to_one_proxy(protos: Protos) -> None:
     """Else the Envoys of two clusters, or fleets, would share its connections, and neither would say so."""
     options = Options()
     listener = Listener("tcp/127.0.0.1/80", "127.0.0.1", 80, "TCP", (FilterChain("tcp", backends=()),))
-    message = ListenerBuilder(protos, options).listener(listener, ())
-    assert message.HasField("enable_reuse_port")
-    assert not message.enable_reuse_port.value
+    message = protos.to_dict(ListenerBuilder(protos, options).resource(listener).body)
+    assert message["enable_reuse_port"] is False
+
+
+def test_chains_that_stay_are_not_encoded_again(protos: Protos, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    builder = ListenerBuilder(protos, Options())
+    encode = builder._chain
+    monkeypatch.setattr(builder, "_chain", lambda of, chain, links: (made.append(chain.name), encode(of, chain, links))[1])
+    chains = [FilterChain(f"tls/{at}", (f"{at}.org",), backends=()) for at in range(3)]
+    for several in (chains[:2], chains, chains[1:]):
+        listener = Listener("tcp/127.0.0.1/443", "127.0.0.1", 443, "TCP", tuple(several))
+        found = builder.resource(listener)
+        assert found.version == ListenerBuilder(protos, Options()).resource(listener).version
+        assert [each["name"] for each in protos.to_dict(found.body)["filter_chains"]] == [each.name for each in several]
+    assert made == ["tls/0", "tls/1", "tls/2"]
+    builder.forget_others(())
+    builder.resource(listener)
+    assert made == ["tls/0", "tls/1", "tls/2", "tls/1", "tls/2"]

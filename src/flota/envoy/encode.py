@@ -64,7 +64,8 @@ class Encoder:
         self._clusters = _Kept(ClusterBuilder(protos, options.system_roots, settings.max_body_bytes).resource)
         self._endpoints = _Kept(EndpointsBuilder(protos).resource)
         self._secrets = _Kept(SecretBuilder(protos).resource)
-        self._listeners = _Kept(ListenerBuilder(protos, options).resource)
+        self._sockets = ListenerBuilder(protos, options)
+        self._listeners = _Kept(self._sockets.resource)
 
     def snapshot(self, plan: ProxyPlan) -> Snapshot:
         """All resources of the proxy, by type and name. Whatever didn't change is the very same object as last time."""
@@ -86,6 +87,7 @@ class Encoder:
                 (plan.listeners, *links.values()),
                 lambda: {name: (one, *_tables_of(one, links)) for name, one in plan.listeners.items()}),
         }
+        self._sockets.forget_others(plan.listeners)
         self._plan, self._snapshot = plan, new
         return new
 

@@ -1,7 +1,7 @@
 """Plan listeners as Envoy listeners: one socket each, its chains chosen by server name."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from flota.envoy.http import connection_manager
 from flota.envoy.logs import access_log
@@ -11,21 +11,33 @@ from flota.envoy.routes import NO_BACKEND
 from flota.envoy.tables import TableLink
 from flota.envoy.udp import UDP_PROXY, udp_cluster
 from flota.envoy.values import ADS, Fields, extension, ms, socket_address, wrapped
-from flota.envoy.wire import CDS, LDS, SDS, Ref, Resource, resource
+from flota.envoy.wire import CDS, LDS, SDS, Ref, Resource, field, resource
 from flota.plan import ClientCheck, FilterChain, Listener, ServerTLS, WeightedBackend
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
+_FILTER_CHAINS = 3
+"""Number of the field filter_chains of a Listener."""
 CONNECT_ATTEMPTS = 3
 HANDSHAKE_MS = 10_000
 
 
+class _Chain(NamedTuple):
+    """All that a chain's encoding depends on, within one listener."""
+
+    chain: FilterChain
+    sharded: bool
+
+
 class ListenerBuilder:
-    """Listeners → envoy.config.listener.v3.Listener."""
+    """Listeners → envoy.config.listener.v3.Listener. Chains are kept as bytes: one of thousands comes or goes, the others stay."""
 
     def __init__(self, protos: Protos, options: Options) -> None:
         self._protos = protos
         self._options = options
         self._class = protos.message("envoy.config.listener.v3.Listener")
+        self._chain_class = protos.message("envoy.config.listener.v3.FilterChain")
+        self._chains: dict[str, dict[_Chain, bytes]] = {}
+        """By listener."""
 
     def resource(self, listener: Listener, *tables: TableLink) -> Resource:
         """A listener with all it needs. `tables`: those of its chains."""
@@ -34,11 +46,30 @@ class ListenerBuilder:
             needs |= _needs(listener, chain)
         for table in tables:
             needs |= table.refs
-        return resource(LDS, listener.name, self.listener(listener, tables), needs)
+        body: bytes = self._socket(listener).SerializeToString(deterministic=True)
+        if listener.protocol == "TCP":
+            body += b"".join(field(_FILTER_CHAINS, each) for each in self._encoded(listener, {table.name: table for table in tables}))
+        return resource(LDS, listener.name, body, needs)
 
-    def listener(self, listener: Listener, tables: Iterable[TableLink]) -> Any:
-        """envoy.config.listener.v3.Listener."""
-        links = {table.name: table for table in tables}
+    def forget_others(self, names: Container[str]) -> None:
+        """Listeners that are no more."""
+        for name in [each for each in self._chains if each not in names]:
+            del self._chains[name]
+
+    def _encoded(self, listener: Listener, links: Mapping[str, TableLink]) -> Iterable[bytes]:
+        """Its chains, serialised."""
+        before, fresh = self._chains.get(listener.name, {}), {}
+        for chain in listener.chains:
+            key = _Chain(chain, chain.table is not None and links[chain.table].sharded)
+            kept = before.get(key)
+            if kept is None:
+                kept = self._chain_class(**self._chain(listener, chain, links)).SerializeToString(deterministic=True)
+            fresh[key] = kept
+        self._chains[listener.name] = fresh
+        return fresh.values()
+
+    def _socket(self, listener: Listener) -> Any:
+        """envoy.config.listener.v3.Listener without its chains."""
         fields: Fields = {
             "name": listener.name,
             "address": socket_address(*(listener.bind or (listener.address, listener.port)), listener.protocol),
@@ -51,7 +82,6 @@ class ListenerBuilder:
             # Shared ports would let the Envoy of another cluster, or fleet, take every other connection in silence; so the second one
             # is refused with a reason. A hot restart hands the socket itself over. (UDP needs shared ports for its workers.)
             fields["enable_reuse_port"] = wrapped(False)
-            fields["filter_chains"] = [self._chain(listener, chain, links) for chain in listener.chains]
             if any(chain.server_names for chain in listener.chains):
                 fields["listener_filters"] = [self._extension("envoy.filters.listener.tls_inspector",
                                               "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
