@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := src/flota/envoy/native
 
-.PHONY: native demo test check golden bench nightly rig cluster test-rig conformance conformance-fast requirements clean
+.PHONY: manifests native demo test check golden bench nightly rig cluster test-rig conformance conformance-fast requirements clean
 
 demo: $(READY)
 	@$(BIN)/flota demo
@@ -53,6 +53,20 @@ conformance: rig
 conformance-fast: rig
 	@$(BIN)/python -m conformance --fast
 
+# What a cluster is given: resource definitions from the code, plain manifests from the chart. Helm is built once, from its Go module.
+HELM_VERSION := v3.22.0
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flota/tools
+KUBE_VERSION := 1.36.0
+HELM := $(TOOLS)/helm-$(HELM_VERSION)
+$(HELM):
+	@mkdir -p $(TOOLS); GOBIN=$(TOOLS)/build nice go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION) && mv $(TOOLS)/build/helm $@
+
+manifests: $(READY) $(HELM)
+	@$(BIN)/python -m install.crds
+	@$(HELM) lint --quiet --kube-version $(KUBE_VERSION) install/chart
+	@{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: flota-system\n'; \
+	   $(HELM) template flota install/chart --namespace flota-system --include-crds --kube-version $(KUBE_VERSION); } > install/flota.yaml
+
 # The environment is rebuilt only when what it is made from changes.
 $(READY): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || { $(PYTHON) -m venv $(VENV) 2>/dev/null || { \
@@ -75,6 +89,7 @@ native:
 # Pins with hashes and without hosts; run after changing pyproject.toml.
 requirements: 
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev requirements/build.in pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/build.in pyproject.toml -c requirements/dev.txt -o requirements/run.txt
 
 clean:
 	rm -rf $(VENV) build dist

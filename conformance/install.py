@@ -1,6 +1,9 @@
 """Flota in a cluster of the rig, as an administrator would install it."""
 
 import asyncio
+from pathlib import Path
+
+import yaml
 
 from rig.api import Api, Object
 from rig.build import Say, UnavailableError
@@ -9,6 +12,7 @@ from rig.harness import Rig
 CLASS = "flota"
 _NAMESPACE = "flota-system"
 _LIMIT_S = 120.0
+_MANIFESTS = Path(__file__).parents[1] / "install" / "flota.yaml"
 
 
 def install(rig: Rig, say: Say) -> None:
@@ -36,47 +40,17 @@ async def _until(api: Api, folder: str, name: str, condition: str) -> None:
             return
 
 
-def documents() -> list[Object]:
-    """Everything of an installation."""
-    account = {"name": "flota", "namespace": _NAMESPACE}
-    container = {
-        "name": "flota",
-        "image": "flota:rig",
-        "command": ["flota", "serve"],
-        "env": [
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "FLOTA_CLUSTER_NAME", "value": "conformance"},
-            {"name": "FLOTA_METRICS_ADDRESS", "value": "0.0.0.0:9090"},
-            {"name": "FLOTA_PROXY_IMAGE", "value": "envoy:rig"},
-            {"name": "FLOTA_PROXY_REPLICAS", "value": "1"},
-            {"name": "FLOTA_PROXY_DRAIN_S", "value": "5"},
-        ],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
-    }
-    labels = {"app.kubernetes.io/name": "flota"}
-    template = {"metadata": {"labels": labels}, "spec": {"serviceAccountName": "flota", "containers": [container]}}
-    controller = {"controllerName": "flota.dev/gateway-controller"}
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "flota"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", **account}],
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": account,
-            "spec": {"selector": {"matchLabels": labels}, "template": template},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": account,
-            "spec": {"selector": labels, "ports": [{"name": "xds", "port": 18000}]},
-        },
-        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": CLASS}, "spec": controller},
-    ]
+def documents(replicas: int = 1, **settings: str) -> list[Object]:
+    """Everything of an installation: the plain manifests as they are, with the rig's images and one proxy per Gateway."""
+    given = {"FLOTA_CLUSTER_NAME": "conformance", "FLOTA_PROXY_IMAGE": "envoy:rig", "FLOTA_PROXY_REPLICAS": "1", "FLOTA_PROXY_DRAIN_S": "5"}
+    found: list[Object] = [each for each in yaml.safe_load_all(_MANIFESTS.read_text()) if each]
+    for document in found:
+        if document["kind"] == "Deployment":
+            document["spec"]["replicas"] = replicas
+            (container,) = document["spec"]["template"]["spec"]["containers"]
+            container["image"] = "flota:rig"
+            for each in container["env"]:
+                each["value"] = {**given, **settings}.get(each["name"], each.get("value", ""))
+                if "valueFrom" in each:
+                    del each["value"]
+    return found
