@@ -212,6 +212,11 @@ class Client:
             self.close()
         return int(first.split()[1]), got, body
 
+    @property
+    def connection(self) -> object:
+        """The one that it has; None without."""
+        return self._streams
+
     def close(self) -> None:
         """Let the connection go."""
         if self._streams is not None:

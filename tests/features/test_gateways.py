@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,39 @@ async def test_listener_sets_add_listeners_that_their_own_routes_are_on() -> Non
             assert (await call(port, "/", "set.test"))[0] == 404
             with pytest.raises(NO_CONNECTION):
                 await ask(tls, "tls.test")
+
+
+async def test_sets_come_and_go_on_a_socket_while_its_connections_go_on() -> None:
+    port = free_port()
+    cert = secret("cert", AUTHORITY.sign("a.test", "b.test"))
+    web = spec(gateway("web", terminating(port, "cert", hostname="a.test")), allowedListeners={"namespaces": {"from": "Same"}})
+    other = manifest("ListenerSet", "b", {"parentRef": {"name": "web"}, "listeners": [terminating(port, "cert", hostname="b.test")]})
+    async with named_backend("one") as one, named_backend("two") as two:
+        us = [web, cert, *served("one", one), *served("two", two), route("HTTPRoute", "web", to("one"))]
+        more = [other, spec(route("HTTPRoute", "b", to("two")), parentRefs=[{"kind": "ListenerSet", "name": "b"}])]
+        async with live(us) as fleet:
+            kept, seen, stop = Client(port, ssl=context(), server_hostname="a.test"), Counter[Any](), asyncio.Event()
+            await kept.send("a.test")
+            mine = kept.connection
+
+            async def go_on() -> None:
+                while not stop.is_set():
+                    seen[(await kept.send("a.test"))[2]] += 1
+
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(go_on(), name="client")
+                for _ in range(4):
+                    fleet.write("us/more.yaml", more)
+                    await healthy(fleet)
+                    assert await ask(port, "b.test") == (200, "two")
+                    fleet.write("us/more.yaml", [])
+                    await healthy(fleet)
+                    with pytest.raises(NO_CONNECTION):
+                        await ask(port, "b.test")
+                stop.set()
+            assert set(seen) == {b"one"}
+            assert kept.connection is mine, "the connection of a listener that stayed was ended"
+            kept.close()
 
 
 def validation(name: str, **more: Any) -> dict[str, Any]:

@@ -32,7 +32,11 @@ def bindable(address: str, port: Port) -> OSError | None:
     """Why a socket can't be bound now; None when it can."""
     family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
     kind = socket.SOCK_STREAM if port[0] == "TCP" else socket.SOCK_DGRAM
-    with socket.socket(family, kind) as probe:
+    try:
+        probe = socket.socket(family, kind)
+    except OSError as error:  # a kernel without IPv6
+        return error
+    with probe:
         if kind == socket.SOCK_STREAM:
             # Connections of a dead predecessor in TIME_WAIT don't keep a server from binding, so they don't count here.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
