@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import Golden
 from test_routing import CASES, read
 
-from conftest import Golden
 from flota.envoy.encode import Encoder
 from flota.envoy.options import Options
 from flota.envoy.protos import load

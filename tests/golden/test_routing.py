@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-
 from conftest import Golden
+
 from flota.fleet.fleet import Cluster, Fleet
 from flota.fleet.kinds import KINDS
 from flota.plan import Plan
