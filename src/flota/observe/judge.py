@@ -6,7 +6,7 @@ process that serves one request after the other may be busy with an honest two s
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from flota.clock import Clock
 from flota.observe import probe
 from flota.observe.samples import address
-from flota.plan import Backend, Plan
+from flota.plan import Backend, Plan, ProxyPlan
 
 PROBE_S = 0.25
 PATIENT_S = 2.5
@@ -32,6 +32,8 @@ HOLD_S = 4.0
 
 Place = tuple[str, str]
 """(cluster of the endpoint, address)."""
+Where = Mapping[tuple[str, str], tuple[Backend, str]]
+"""(label, address) → the backend and the cluster of that endpoint."""
 
 
 class Suspect(NamedTuple):
@@ -160,11 +162,8 @@ async def _probe(backend: Backend, host: str, seconds: float, opaque: bool = Fal
     return await probe.look(ip.strip("[]"), int(port), protocol, seconds)
 
 
-def places(plan: Plan, cluster: str) -> dict[tuple[str, str], tuple[Backend, str]]:
-    """(label, address) → the backend and the cluster of that endpoint, as the proxy of `cluster` has them."""
-    proxy = plan.proxies.get(cluster)
-    if proxy is None:
-        return {}
+def places(proxy: ProxyPlan) -> Where:
+    """All endpoints that a proxy has."""
     return {
         (backend.label, address(endpoint.address, endpoint.port)): (backend, locality.cluster)
         for backend in proxy.backends.values()

@@ -9,11 +9,11 @@ from flota.clock import Clock
 from flota.fleet.signals import Attempt, Signals
 from flota.latest import Latest
 from flota.observe.hangs import HangWatch
-from flota.observe.judge import PATIENT_S, PROBE_S, Judge, Place, Suspect, places
+from flota.observe.judge import PATIENT_S, PROBE_S, Judge, Place, Suspect, Where, places
 from flota.observe.learner import Learner
 from flota.observe.opaque import OpaqueProbes
 from flota.observe.samples import COUNTERS, HOSTS, HostSample, counters, hosts
-from flota.plan import Plan
+from flota.plan import Plan, ProxyPlan
 from flota.settings import Settings
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
@@ -69,6 +69,7 @@ class Observer:
         self._clock = clock
         self._every = settings.learn_every_ms / 1000
         self._proxies: dict[str, ProxyWatch] = {}
+        self._where: dict[str, tuple[ProxyPlan, Where]] = {}
         self._heard = asyncio.Event()
         self._judge = Judge(clock, plan.get, self._publish, self._answered)
         self._opaque = OpaqueProbes(clock, plan.get, self._judge)
@@ -87,6 +88,7 @@ class Observer:
                 for cluster in running.keys() - plan.proxies.keys():
                     running.pop(cluster).cancel()
                     self._proxies.pop(cluster, None)
+                    self._where.pop(cluster, None)
 
     def hear(self, cluster: str, attempts: Sequence[Attempt]) -> None:
         """What the proxy of a cluster tells of attempts that wait or waited."""
@@ -147,13 +149,23 @@ class Observer:
         fall. Probes know better; without them the clock remains.
         """
         if found:
-            where = places(self._plan.get(), cluster)
+            where = self._places(cluster)
             self._judge.ask([
                 Suspect((where[key][1], key[1]), where[key][0], *how) for key, how in sorted(found.items()) if key in where
             ])
 
+    def _places(self, cluster: str) -> Where:
+        """`places`, made once per plan."""
+        plan = self._plan.get().proxies.get(cluster)
+        if plan is None:
+            return {}
+        known = self._where.get(cluster)
+        if known is None or known[0] is not plan:
+            known = self._where[cluster] = plan, places(plan)
+        return known[1]
+
     def _answered(self, place: Place, since: float) -> bool:
-        labels = {label for cluster in self._proxies for (label, host), (_, owner) in places(self._plan.get(), cluster).items()
+        labels = {label for cluster in self._proxies for (label, host), (_, owner) in self._places(cluster).items()
                   if (owner, host) == place}
         return any(watch.hang_watch.answered_since((label, place[1]), since) for watch in self._proxies.values() for label in labels)
 
@@ -174,6 +186,6 @@ class Observer:
         found: dict[Place, str] = {}
         for watch in self._proxies.values():
             if stuck := watch.hang_watch.stuck:
-                where = places(self._plan.get(), watch.cluster)
+                where = self._places(watch.cluster)
                 found |= {(where[key][1], key[1]): STUCK for key in stuck if key in where}
         return found
