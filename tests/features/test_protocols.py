@@ -18,7 +18,7 @@ from certificates import Authority, Pair
 from grpclib.client import Channel
 from grpclib.const import Cardinality
 from grpclib.exceptions import GRPCError
-from live_harness import Client, Live, Manifest, gateway, live, manifest, named_backend, served, to, to_import
+from live_harness import Client, Clients, Live, Manifest, gateway, live, manifest, named_backend, served, to, to_import
 from plan_harness import Seen, call, echo
 from test_encode_protocols import Raw, banner, datagram, greeter, port_of, tcp_server, udp_server
 
@@ -236,7 +236,6 @@ async def test_backend_tls_policy_is_obeyed_and_never_fallen_back_from() -> None
     with server_context(AUTHORITY.sign("safe.test")) as context:
         async with named_backend("safe", ssl=context) as one:
             us = [gateway("web", listener(port)), *served("safe", one), route("HTTPRoute", "web", to("safe"))]
-            # The wrong roots come first: connections that were verified once are kept and used on.
             async with live([*us, *roots(other)]) as fleet:
                 await healthy(fleet)
                 assert (await call(port))[0] == 503
@@ -250,6 +249,41 @@ async def test_backend_tls_policy_is_obeyed_and_never_fallen_back_from() -> None
                 fleet.write("us/main.yaml", [*us, *roots(AUTHORITY)])
                 await healthy(fleet)
                 assert (await call(port))[2] == "safe"
+
+
+async def test_other_roots_hold_at_once_and_cost_no_request() -> None:
+    """Connections that were judged by the old roots take no further request; what is under way on them is finished."""
+    port, other = free_port(), Authority("another authority")
+    refs = [{"group": "", "kind": "ConfigMap", "name": "ca"}]
+    validation = {"hostname": "safe.test", "caCertificateRefs": refs}
+    policy = {"targetRefs": [{"group": "", "kind": "Service", "name": "safe"}], "validation": validation}
+
+    def world(*trusted: Authority) -> list[Manifest]:
+        text = "".join(each.roots.decode() for each in trusted)
+        return [
+            gateway("web", listener(port)), *served("safe", one), route("HTTPRoute", "web", to("safe")),
+            manifest("BackendTLSPolicy", "safe", policy), manifest("ConfigMap", "ca", data={"ca.crt": text}),
+        ]  # fmt: skip
+
+    with server_context(AUTHORITY.sign("safe.test")) as context:
+        async with echo("safe", ssl_context=context) as one, live(world(AUTHORITY)) as fleet, aiohttp.ClientSession() as session:
+            await healthy(fleet)
+            clients = Clients(port)
+            async with asyncio.TaskGroup() as tasks, session.ws_connect(f"http://127.0.0.1:{port}/") as talk:
+                tasks.create_task(clients.ask("safe", lambda answer: (answer[0],), "a.test"), name="client")
+                await clients.more("safe", 20)
+                for trusted in ((AUTHORITY, other), (AUTHORITY,), (other, AUTHORITY)):
+                    fleet.write("us/main.yaml", world(*trusted))
+                    await fleet.settled()
+                    await clients.more("safe", 50)
+                assert set(clients.answers["safe"]) == {(200,)}
+                fleet.write("us/main.yaml", world(other))
+                await fleet.settled()
+                await fleet.until(lambda: (503,) in clients.answers["safe"])
+                clients.stop()
+                assert [(await call(port))[0] for _ in range(10)] == [503] * 10
+                await talk.send_str("hi")
+                assert await talk.receive_str(timeout=5) == "echo hi"
 
 
 async def test_mirrors_reach_imports_and_change_no_answer() -> None:

@@ -1,6 +1,7 @@
 """TLS towards backends: which BackendTLSPolicy holds for a port, and what it trusts (GEP-1897)."""
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import NamedTuple
 
 from flota.fleet.policy import BackendTLSPolicy, BackendTLSPolicyValidation
@@ -61,10 +62,14 @@ def client_tls(view: ClusterView, policy: BackendTLSPolicy) -> tuple[ClientTLS, 
 def trusting(
     view: ClusterView, namespace: str, validation: BackendTLSPolicyValidation, name: str
 ) -> tuple[ClientTLS, Secret | None] | Fault:
-    """Whom such a validation trusts, and by which name; `name` = of the `Secret` with the roots."""
+    """Whom such a validation trusts, and by which name; `name` = of the `Secret` with the roots.
+
+    The name tells the roots: with others it is another backend, so no request goes on over a connection that was judged by the old ones.
+    """
     found = trust(view, namespace, validation)
     if found.roots is None:
         return found.faults[0]
+    name = f"{name}/{blake2b(found.roots, digest_size=6).hexdigest()}"
     dns = tuple(each.hostname for each in validation.subject_alt_names if each.type == "Hostname" and each.hostname)
     uris = tuple(each.uri for each in validation.subject_alt_names if each.type == "URI" and each.uri)
     tls = ClientTLS(
