@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from flota.local.kernel import marked
+from flota.local.process import MARK
 from rig import space
 from rig.api import Api
 from rig.build import CONTROL_PLANE, POD_PROGRAMS, UnavailableError, place
+from rig.plane import held, identity
 
 _ROOT = Path(__file__).parents[1]
 
@@ -30,6 +34,30 @@ class Rig(NamedTuple):
         """A command line that runs `command` in the network of a rig with nodes, where pods and Services are reached."""
         first = (self.folder / "room").read_text().strip()
         return ("nsenter", f"--net=/proc/{first}/ns/net", "--", *command)
+
+    def pid(self, component: str) -> int:
+        """The process of etcd, CLUSTER-api or CLUSTER-controllers, as this test sees it: to stop it (SIGSTOP) or to kill it.
+
+        What is killed is started again, with the same data at the same port. Raises LookupError while it does not run.
+        """
+        prefix = f"{identity(self.folder)}/{component}/"
+        found = [process.pid for process, _ in marked(MARK, prefix) if process.pid == process.session or process.alive]
+        if not found:
+            raise LookupError(f"{component} does not run")
+        return found[0]
+
+    @contextmanager
+    def down(self, *components: str) -> Iterator[None]:
+        """Components are killed, and started again only at the end of the block."""
+        holds = [held(self.folder, each) for each in components]
+        for hold, component in zip(holds, components, strict=True):
+            hold.touch()
+            os.kill(self.pid(component), signal.SIGKILL)
+        try:
+            yield
+        finally:
+            for hold in holds:
+                hold.unlink(missing_ok=True)
 
     def api(self, name: str = "") -> Api:
         """A client of one cluster (default: the first) as its administrator."""

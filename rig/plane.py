@@ -29,6 +29,10 @@ _DEADLINE = 90.0
 """Seconds until a component must be ready; a loaded machine takes its time."""
 
 
+_LIVED_S = 2.0
+"""What ends sooner than this is broken, and not started again."""
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """What to run."""
 
@@ -52,7 +56,9 @@ class Plane:
         self.plans: tuple[ClusterPlan, ...] = ()
         self._say = say
         self.runner = Runner(wanted.folder / "processes", identity(wanted.folder))
-        self._running: list[Process] = []
+        self._running: dict[str, Process] = {}
+        self._began: dict[str, float] = {}
+        self._commands: dict[str, tuple[str, ...]] = {}
 
     async def start(self, definitions: list[Object]) -> None:
         """Returns when every cluster is ready with its resource definitions. Raises UnavailableError."""
@@ -74,25 +80,30 @@ class Plane:
         """A process of the rig that must not outlive it. Raises UnavailableError."""
         # A rig that is killed leaves nothing behind: the kernel ends what it started (prctl(2), PR_SET_PDEATHSIG).
         guard = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
-        log = self.wanted.folder / f"{name}.log"
-        argv = (*guard, str(program), *arguments)
-        started = self.runner.start(ProcessSpec(name=name, argv=argv, env=dict(os.environ), cwd=self.wanted.folder, log=log, digest="rig"))
+        self._commands[name] = (*guard, str(program), *arguments)
+        return self._started(name)
+
+    def _started(self, name: str) -> Process:
+        folder = self.wanted.folder
+        spec = ProcessSpec(name=name, argv=self._commands[name], env=dict(os.environ), cwd=folder, log=folder / f"{name}.log", digest="rig")
+        started = self.runner.start(spec)
         if isinstance(started, Problem):
             raise UnavailableError(started.message)
-        self._running.append(started)
+        self._running[name] = started
+        self._began[name] = asyncio.get_running_loop().time()
         return started
 
     async def watch(self, over: "asyncio.Future[str]") -> None:
-        """Wait for `over`; it gets the last words of the first process that ends by itself."""
+        """Wait for `over`. A component that ends is started again, as often as it had lived a while; else `over` gets its last words."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._mourn(process, over), name=f"end of {process.name}") for process in self._running]
+            tasks = [group.create_task(self._keep(name, over), name=f"life of {name}") for name in self._running]
             await over
             for task in tasks:
                 task.cancel()
 
     async def stop(self) -> None:
         """Kill everything: nothing here is kept, so nothing needs a graceful end."""
-        for process in reversed(self._running):
+        for process in reversed(self._running.values()):
             await process.stop(0)
             self.runner.forget(process.name)
         self._running.clear()
@@ -122,14 +133,28 @@ class Plane:
                 f"{process.name} is not ready after {_DEADLINE:g} s: see {self.wanted.folder}/{process.name}.log"
             ) from None
 
-    async def _mourn(self, process: Process, over: "asyncio.Future[str]") -> None:
-        await process.wait()
-        if not over.done():
-            over.set_result(self._last_words(process))
+    async def _keep(self, name: str, over: "asyncio.Future[str]") -> None:
+        loop = asyncio.get_running_loop()
+        while not over.done():
+            process = self._running[name]
+            await process.wait()
+            if loop.time() - self._began[name] < _LIVED_S:
+                if not over.done():
+                    over.set_result(self._last_words(process))
+                return
+            while held(self.wanted.folder, name).exists():
+                await asyncio.sleep(0.1)
+            self._say(f"{name} {process.exit.words if process.exit else ''}: started again")
+            self._started(name)
 
     def _last_words(self, process: Process) -> str:
         said = "\n".join(tail(self.wanted.folder / f"{process.name}.log")[-12:])
         return f"{process.name} {process.exit.words if process.exit else 'runs'}:\n{said}"
+
+
+def held(folder: Path, name: str) -> Path:
+    """While this file is there, a component that has ended is not started again."""
+    return folder / "hold" / name
 
 
 def identity(folder: Path) -> str:
@@ -145,7 +170,7 @@ def clear(folder: Path) -> None:
             os.kill(what.pid, signal.SIGKILL)
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    for name in ("processes", "logs", "scratch"):
+    for name in ("processes", "logs", "scratch", "hold"):
         (folder / name).mkdir(mode=0o700)
 
 

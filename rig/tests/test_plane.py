@@ -1,9 +1,12 @@
 """Clusters start, differ, hold what they should, and leave nothing behind."""
 
+import asyncio
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from rig.api import RefusedError
@@ -66,6 +69,23 @@ async def test_pod_security_is_enforced(rig: Rig):
         await us.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tight", "labels": label}})
         with pytest.raises(RefusedError, match="violates PodSecurity"):
             await us.apply(pod)
+
+
+async def test_an_api_server_that_was_killed_comes_back_as_it_was(rig: Rig):
+    async with rig.api("eu") as eu:
+        await eu.apply(config_map("kept"))
+        with rig.down("eu-api"):
+            with pytest.raises((aiohttp.ClientError, TimeoutError)):
+                await eu.call("GET", "/readyz", seconds=5)
+            async with rig.api("us") as us:
+                await us.call("GET", "/readyz")
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError, RefusedError, TimeoutError):
+                    found = await eu.call("GET", "/api/v1/namespaces/default/configmaps/kept", seconds=5)
+                    break
+                await asyncio.sleep(0.1)
+        assert found["data"] == {"a": "b"}
 
 
 @pytest.mark.timeout(180)
