@@ -11,7 +11,9 @@ from random import random
 from aiohttp import web
 
 from flota.app.serve import Place, Serving
+from flota.app.servemetrics import render_serving
 from flota.clock import Clock, SystemClock
+from flota.fleet.problem import Problem
 from flota.kube.client import Client
 from flota.kube.errors import ApiError
 from flota.kube.kubeconfig import Access, config_files, in_cluster, load_context
@@ -57,7 +59,8 @@ async def _serve(client: Client, place: Place, settings: Settings, tell: Tell, c
     serving = Serving(client, source, place, made, settings, clock)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serving.run(), name="serving")
-        tasks.create_task(_listen(serving, settings, tell), name="http")
+        tasks.create_task(_listen(serving, source, settings, tell), name="http")
+        tasks.create_task(_tell_sight(source, tell), name="sight")
 
 
 async def _authority(client: Client, place: Place, tell: Tell, clock: Clock) -> Pair:
@@ -70,19 +73,41 @@ async def _authority(client: Client, place: Place, tell: Tell, clock: Clock) -> 
         await asyncio.sleep(RETRY_S)
 
 
-async def _listen(serving: Serving, settings: Settings, tell: Tell) -> None:
+async def _tell_sight(source: KubeSource, tell: Tell) -> None:
+    """What can't be seen, and objects that can't be used, when that changes. What was known stays in effect."""
+    before: Mapping[tuple[str, str, str, str], Problem] = {}
+    async for problems in source.problems.follow():
+        now = {(each.kind, each.namespace, each.name, each.reason): each for each in problems}
+        for key in sorted(now.keys() - before.keys()):
+            tell(f"{_about(now[key])}: {now[key].message}")
+        for key in sorted(before.keys() - now.keys()):
+            tell(f"{_about(before[key])}: over")
+        before = now
+
+
+def _about(problem: Problem) -> str:
+    name = f"{problem.namespace}/{problem.name}" if problem.namespace else problem.name
+    return f"{problem.kind} {name}: {problem.reason}" if name else f"{problem.kind}: {problem.reason}"
+
+
+async def _listen(serving: Serving, source: KubeSource, settings: Settings, tell: Tell) -> None:
     """`/readyz`, `/livez` and `/metrics`."""
     host, _, port = settings.metrics_address.rpartition(":")
     app = web.Application()
 
     async def readyz(_: web.Request) -> web.Response:
         ready, why = serving.ready()
-        return web.Response(status=200 if ready else 503, text=why + "\n")
+        blind = "".join(f"; blind since the API server of {name} is silent: {said}" for name, said in source.blind.get().items())
+        return web.Response(status=200 if ready else 503, text=f"{why}{blind}\n")
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=render_serving(serving, source), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/livez", livez)
     runner = web.AppRunner(app, access_log=None)
     try:

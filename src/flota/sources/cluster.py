@@ -4,8 +4,8 @@ Kinds may appear and vanish (CRDs). What cannot be read is told as a problem and
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypedDict, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypedDict, TypeVar
 
 from msgspec import Struct
 
@@ -123,6 +123,12 @@ class ClusterReader:
         """Whether the server has the kind."""
         return collection in self._kinds or any(each.kind.collection == collection for each in self._named.values())
 
+    def reflectors(self) -> Iterator[tuple[str, Reflector[Any]]]:
+        """(kind, its reflector) of everything that is followed."""
+        yield "Node", self._nodes
+        yield from ((each.kind.kind, each.reflector) for each in self._kinds.values())
+        yield from ((each.kind.kind, each.reflector) for each in self._named.values())
+
     def sight(self) -> Mapping[str, Sight]:
         """How well each kind is known."""
         found: dict[str, Sight] = {each.kind: "Absent" for each in _wanted()}
@@ -172,10 +178,12 @@ class ClusterReader:
     def problems(self) -> tuple[Problem, ...]:
         """What can't be read, and objects that can't be used."""
         found: list[Problem] = []
-        if self.trouble is not None:
-            found.append(Problem(self.name, "APIServer", "", self.name, self.trouble.reason, self.trouble.message, retry=True))
+        whole = self.error() if self.blind_since is not None else self.trouble
+        if whole is not None:
+            found.append(Problem(self.name, "APIServer", "", self.name, whole.reason, whole.message, retry=True))
+        told = ("Forbidden",) if whole is not None else ("Blind", "Forbidden")
         for each in self._kinds.values():
-            found += self._of_kind(each.kind, each.reflector.state.trouble if each.sight in ("Blind", "Forbidden") else None)
+            found += self._of_kind(each.kind, each.reflector.state.trouble if each.sight in told else None)
             if each.reflector.state.odd:
                 found.append(self._problem(each.kind, "", "", "BadAnswer", each.reflector.state.odd, retry=True))
             found += [self._problem(each.kind, *key, bad.reason, bad.message) for key, bad in sorted(each.reflector.cache.faults.items())]
