@@ -67,6 +67,7 @@ class ProxyWriter:
         """(uid of the Gateway, when its certificate was looked at last)."""
         self._seen: Mapping[Key, Gateway] = {}
         self._listeners: Mapping[str, Listener] = {}
+        self._templates: Mapping[Key, ProxyTemplateSpec | None] = {}
         self.errands: Errands[Key] = Errands(clock)
         self.failures: dict[Key, str] = {}
 
@@ -82,7 +83,9 @@ class ProxyWriter:
             both = listeners.keys() | self._listeners.keys()
             moved = [name for name in both if listeners.get(name) is not self._listeners.get(name)]
             changed |= {key for name in moved for each in _both(listeners, self._listeners, name) for key in each.gateways}
-        self._seen, self._listeners = gateways, listeners
+        templates = {key: _template(picture, key) for key in gateways}
+        changed |= {key for key, each in templates.items() if self._templates.get(key) != each}
+        self._seen, self._listeners, self._templates = gateways, listeners, templates
         self.errands.ask(changed & gateways.keys())
 
     def again(self, gateways: Iterable[Key]) -> None:
@@ -146,6 +149,11 @@ class ProxyWriter:
                 return answer
         self._certified[key] = (uid, now)
         return None
+
+
+def _template(picture: Picture, key: Key) -> ProxyTemplateSpec | None:
+    status = picture.plan.statuses.get(ObjectRef(picture.cluster, "Gateway", *key))
+    return status.template if isinstance(status, GatewayStatus) else None
 
 
 def _wanted(picture: Picture, key: Key, uid: str, pods: PodSettings) -> Wanted | None:
