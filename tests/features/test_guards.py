@@ -12,7 +12,7 @@ from ads_harness import free_port
 from fleet_harness import BACKEND
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Server, Stream
-from live_harness import Live, Manifest, gateway, live, manifest, named_backend, served, to, to_import
+from live_harness import Client, Clients, Live, Manifest, gateway, live, manifest, named_backend, served, to, to_import
 from plan_harness import Seen, call, echo, process
 from test_encode_protocols import Raw
 
@@ -156,6 +156,34 @@ async def test_a_redirect_is_guarded_and_may_be_read_by_other_origins() -> None:
         for origin, answered in (("http://a.test", "http://a.test"), ("http://evil.test", None)):
             status, got, _ = await call(port, "/crossing", method="OPTIONS", headers={ORIGIN: origin, METHOD: "GET"})
             assert (status, got.get(ALLOW + "origin")) == (200, answered)
+
+
+async def test_a_new_guard_holds_on_open_connections_and_changes_no_listener() -> None:
+    port = free_port()
+    async with named_backend("app") as app, echo("refuser", status=401) as refuser:
+        around = [web(port), *served("app", app), *served("refuser", refuser)]
+        async with live([*around, route(at("/", to("app")))]) as fleet:
+            before = fleet.engine.plan.get().proxies["us"].listeners
+            clients, client = Clients(port), Client(port)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(clients.ask("status", lambda answer: (answer[0],), "a.test"), name="client")
+                await clients.more("status", 20)
+                assert (await client.send("a.test"))[0] == 200
+                connection = client.connection
+                for filters, expected in (([auth("HTTP", "refuser")], 401), ([], 200), ([auth("HTTP", "refuser")], 401)):
+                    fleet.write("us/main.yaml", [*around, route(at("/", to("app"), filters=filters))])
+                    await fleet.settled()
+                    await clients.more("status", 1)
+                    counted = dict(clients.answers["status"])
+                    await clients.more("status", 20)
+                    now = {status: number - counted.get(status, 0) for status, number in clients.answers["status"].items()}
+                    assert {status for status, number in now.items() if number} == {(expected,)}
+                    assert (await client.send("a.test"))[0] == expected
+                clients.stop()
+            assert client.connection is connection, "no connection was ended for it"
+            client.close()
+            assert fleet.engine.plan.get().proxies["us"].listeners is before
+            assert clients.answers["status"].keys() == {(200,), (401,)}
 
 
 @pytest.mark.parametrize("way", ["kill", "hang"])
