@@ -90,10 +90,11 @@ def gateway_rows(view: View) -> tuple[GatewayRow, ...]:
 
 def listener_set_rows(view: View) -> tuple[ListenerSetRow, ...]:
     """All ListenerSets, by cluster and name."""
+    problems = {ObjectRef(each.cluster or "", each.kind, each.namespace, each.name): each for each in view.plan.problems}
     return tuple(
-        _listener_set(view, ObjectRef(name, "ListenerSet", *key))
+        _listener_set(view, ref, problems.get(ref))
         for name, cluster in view.fleet.clusters.items()
-        for key in sorted(cluster.listener_sets)
+        for ref in (ObjectRef(name, "ListenerSet", *key) for key in sorted(cluster.listener_sets))
     )
 
 
@@ -158,7 +159,7 @@ def _told_gateway(told: Told, ref: ObjectRef) -> GatewayRow:
     )
 
 
-def _listener_set(view: View, ref: ObjectRef) -> ListenerSetRow:
+def _listener_set(view: View, ref: ObjectRef, problem: Problem | None) -> ListenerSetRow:
     status = view.plan.statuses.get(ref)
     if view.read is not None:
         said = _told_gateway(view.read.told.get(ref, Told()), ref)
@@ -170,9 +171,16 @@ def _listener_set(view: View, ref: ObjectRef) -> ListenerSetRow:
         )  # fmt: skip
     if not isinstance(status, ListenerSetStatus):
         return ListenerSetRow(
-            cluster=ref.cluster, namespace=ref.namespace, name=ref.name, gateway=None, accepted=None, programmed=None,
-            reason="OtherController", message="its parent is no Gateway of Flota", listeners=(),
-        )  # fmt: skip
+            cluster=ref.cluster,
+            namespace=ref.namespace,
+            name=ref.name,
+            gateway=None,
+            accepted=None,
+            programmed=None,
+            reason=problem.reason if problem else "OtherController",
+            message=problem.message if problem else "its Gateway is not one of Flota's",
+            listeners=(),
+        )
     held = dict(effective(view, ref, status))
     bad = _first_bad(held[""], ("Accepted", "Programmed"))
     return ListenerSetRow(

@@ -48,7 +48,7 @@ def _gateway(status: GatewayStatus) -> Iterable[str]:
     yield f"It listens on {where}."
     yield from _bad(status.conditions)
     if status.listener_sets:
-        yield f"{status.listener_sets} ListenerSets take part in it."
+        yield f"ListenerSets that take part in it: {status.listener_sets}."
     yield from _listeners(status.listeners)
 
 
