@@ -96,13 +96,15 @@ class Api:
                 yield "ADDED", item
             yield "SYNCED", listed["metadata"]
             version = listed["metadata"]["resourceVersion"]
-            async for event, item in self._stream(f"{path}?watch=1&allowWatchBookmarks=true&resourceVersion={version}{query}"):
-                if event == "ERROR":
+            async for line in self.lines(f"{path}?watch=1&allowWatchBookmarks=true&resourceVersion={version}{query}"):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
                     break
-                if event != "BOOKMARK":
-                    yield event, item
+                if event["type"] != "BOOKMARK":
+                    yield event["type"], event["object"]
 
-    async def _stream(self, path: str) -> AsyncIterator[tuple[str, Object]]:
+    async def lines(self, path: str) -> AsyncIterator[bytes]:
+        """The lines of an answer as they come; none when it is refused."""
         async with self._open.get(path) as answer:
             if answer.status >= 400:
                 return
@@ -110,8 +112,7 @@ class Api:
             async for chunk in answer.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = json.loads(line)
-                    yield event["type"], event["object"]
+                    yield line
 
     @property
     def _open(self) -> aiohttp.ClientSession:

@@ -1,15 +1,17 @@
 """Pods run, are reached, are told about, and end in good order."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 
-from rig.api import Api, Object
+from rig.api import Api, Object, RefusedError
 from rig.harness import Rig, missing, running
 
 
@@ -234,6 +236,39 @@ async def test_an_unknown_image_is_told(rig: Rig):
         path = "/api/v1/namespaces/default/pods/strange"
         found = await until(us, path, lambda each: waiting(each).get("reason") == "ImagePullBackOff")
         assert "rig/node/images.py" in waiting(found)["message"]
+
+
+async def test_a_log_is_followed(rig: Rig):
+    async with rig.api("us") as us:
+        await us.apply(pod("slowly", "for i in 1 2 3; do echo line $i; sleep 0.3; done; sleep 1000"))
+        await until(us, "/api/v1/namespaces/default/pods/slowly", lambda each: each["status"]["phase"] == "Running")
+        lines = []
+        async with asyncio.timeout(20):
+            async for line in us.lines("/api/v1/namespaces/default/pods/slowly/log?follow=true"):
+                lines.append(line)
+                if len(lines) == 3:
+                    break
+        assert lines == [b"line 1", b"line 2", b"line 3"]
+
+
+async def test_pods_and_services_live_on_without_the_api_server(rig: Rig):
+    async with rig.api("eu") as eu:
+        await available(eu, deployment("steady"))
+        made = await eu.apply(service("steady"))
+        address = made["spec"]["clusterIP"]
+        async with asyncio.timeout(20):
+            while subprocess.run(rig.inside("curl", "-s", "-m", "2", f"http://{address}/"), capture_output=True).returncode:  # noqa: ASYNC221
+                await asyncio.sleep(0.1)
+        with rig.down("eu-api", "eu-controllers"):
+            await asyncio.sleep(1)
+            assert "steady" in curl(rig, f"http://{address}/")
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError, RefusedError, TimeoutError):
+                    await eu.apply(deployment("steady", 2))
+                    break
+                await asyncio.sleep(0.2)
+        await available(eu, deployment("steady", 2))
 
 
 @pytest.mark.parametrize("websocket", ["true", "false"])
