@@ -15,7 +15,7 @@ import pytest
 from ads_harness import free_port, until
 from plan_harness import Proxy, backend, endpoints, entry, http_listener, plan, running_proxy, table, to
 
-from flota.plan import Replay
+from flota.plan import Replay, Retry
 from flota.settings import Settings
 
 RATE = 100
@@ -134,6 +134,30 @@ async def test_a_post_is_never_sent_twice(tmp_path: Path, fault: str) -> None:
     # In flight, or (503) what each pod answers until it is left out: three each, once more when it is tried again, and
     # those under way while the third is being counted. Of the 300 that come after the fault nine in ten are served.
     assert len(load.failed) <= (6 if fault == "kill" else 30)
+
+
+async def test_what_no_backend_has_seen_is_sent_again_unless_the_user_forbids_retries() -> None:
+    """The virtual host's policy, and the route's that replaces it."""
+    one = backend("one", health=None)
+    of = table({"*": [entry(to(one))], "never": [entry(to(one, retry=Retry(attempts=0)))]})
+    at = http_listener(of)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    closed = [free_port() for _ in range(2)]
+    statuses: dict[str, int] = {}
+    async with running_proxy() as proxy, aiohttp.ClientSession() as session:
+        await proxy.serve(plan([at], [of], [one], [endpoints("one", closed, [server.sockets[0].getsockname()[1]])]))
+        for host in ("never", "any"):
+            async with session.post(f"http://127.0.0.1:{at.port}/", headers={"host": host}) as answered:
+                statuses[host] = answered.status
+    server.close()
+    assert statuses == {"never": 503, "any": 200}
 
 
 async def test_a_post_declared_replayable_is_sent_again(tmp_path: Path) -> None:

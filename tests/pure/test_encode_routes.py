@@ -58,10 +58,7 @@ def test_what_each_policy_sends_again() -> None:
     assert (policy["num_retries"], policy["per_try_timeout"], full["route"]["timeout"]) == (1, "0.400s", "9s")
     assert full["route"]["hedge_policy"] == {"hedge_on_per_try_timeout": True}
     assert policy["retry_priority"]["name"] == "envoy.retry_priorities.previous_priorities"
-    policy = safe["route"]["retry_policy"]
-    assert policy["retry_on"] == "connect-failure,refused-stream,reset-before-request"
-    assert "per_try_timeout" not in policy
-    assert "hedge_policy" not in safe["route"]
+    assert not safe["route"].keys() & {"retry_policy", "hedge_policy"}, "the virtual host's holds"
     assert "headers" not in safe["match"]
 
 
@@ -84,7 +81,8 @@ def test_retries_the_user_asked_for(retry: Retry, tries: int, codes: list[int], 
 
 
 def test_no_attempts_means_none() -> None:
-    assert all("retry_policy" not in one["route"] for one in routes(entry(forward("a", retry=Retry(attempts=0)))))
+    for one in routes(entry(forward("a", retry=Retry(attempts=0)))):
+        assert one["route"]["retry_policy"] == {"num_retries": 0}, "or the virtual host's would hold"
     assert all("retry_policy" not in one["route"] for one in routes(entry(forward("a")), retries=False))
 
 

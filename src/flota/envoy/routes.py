@@ -46,9 +46,15 @@ class RouteBuilder:
             routes=[route for entry in host.entries for route in self.routes(entry, host.domain)],
             # Bodies up to this size are kept until the answer begins, so that they can be sent again.
             request_body_buffer_limit=wrapped(self._settings.max_body_bytes),
+            **self._retried(host),
         )
         needs = frozenset((CDS, name) for entry in host.entries for name in used_backends(entry))
         return EncodedHost(host.domain, field(2, message.SerializeToString(deterministic=True)), needs)
+
+    def _retried(self, host: VirtualHost) -> Fields:
+        """What is sent again where a route says nothing else."""
+        forwards = any(isinstance(entry.action, Forward) for entry in host.entries)
+        return {"retry_policy": self._retries.safe()} if forwards and self._settings.retries else {}
 
     def routes(self, entry: RouteEntry, domain: str) -> list[Any]:
         """The Envoy routes of one entry."""
