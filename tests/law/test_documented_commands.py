@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from typer.main import get_command
 
 from flota.cli.commands import app
 from flota.cli.init import write_example
+from flota.sources.folder import load_folder
+from flota.sources.memory import SourceMemory
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,6 +81,20 @@ def test_it_answers_as_told(page: str, text: str, tmp_path: Path) -> None:
         run = re.sub(r"(^|; )flota\b", rf"\1{sys.executable} -m flota.cli", command)
         ended = subprocess.run(["bash", "-c", run], cwd=folder, capture_output=True, text=True, timeout=60)
         assert neat(ended.stdout + ended.stderr) == neat(expected), f"{page}: {command}"
+
+
+def manifests() -> list[tuple[str, str]]:
+    """(page, document) of every Kubernetes object in the docs."""
+    return [(page, part) for page, text in blocks("yaml") for part in re.split(r"^---$", text, flags=re.MULTILINE) if "apiVersion:" in part]
+
+
+@pytest.mark.parametrize(("page", "text"), manifests(), ids=lambda value: value if value.endswith(".md") else "")
+def test_manifests_in_the_docs_are_admitted(page: str, text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    write_example(folder)
+    (folder / "us" / "from-the-docs.yaml").write_text(text)
+    loaded = load_folder(folder, SourceMemory(), datetime.now(UTC))
+    assert [each.message for each in loaded.problems] == [], page
 
 
 def test_every_command_and_option_is_in_the_docs() -> None:

@@ -10,7 +10,7 @@ from flota.cli.init import write_example
 
 HEAVY = {
     "pydantic", "aiohttp", "grpclib", "h2", "google.protobuf", "prometheus_client", "rich", "asyncio",
-    "kubernetes", "lightkube", "httpx",
+    "cryptography", "http.client", "kubernetes", "lightkube", "httpx",
 }  # fmt: skip
 PROGRAM = """
 import sys

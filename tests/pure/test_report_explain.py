@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from report_views import NOW, fleet, origin_of, pod, seen, view, with_proxy
 
+from flota.cli.whatif_table import drain_text
 from flota.fleet.drain import Drain
 from flota.fleet.problem import Problem
 from flota.plan import ObjectRef
@@ -219,6 +220,10 @@ def test_drain_dry_run_refusal_and_force() -> None:
     assert "default/shop" in last.refusals[0]
     forced = drain_report(half, "us", until, dry_run=False, force=True)
     assert isinstance(forced, DrainReport)
+    tried = drain_report(half, "us-east", until, dry_run=True, force=True)
+    assert isinstance(tried, DrainReport)
+    assert (tried.applied, tried.forced, bool(tried.refusals)) == (False, True, True)
+    assert drain_text(tried, False).startswith("us-east would be drained until")
     assert forced.applied is True
     assert isinstance(drain_report(view(), "mars", until, dry_run=False, force=False), Failed)
 

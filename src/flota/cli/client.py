@@ -1,6 +1,5 @@
 """Talking to the Flota that runs a folder: HTTP over its unix socket, with nothing but the standard library."""
 
-import http.client
 import json
 import os
 import socket
@@ -27,21 +26,6 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("flota", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        try:
-            self.sock.connect(self._path)
-        except OSError as error:
-            # The path is too long for a socket address, so nothing can listen there (unix(7)).
-            raise ConnectionRefusedError(str(error)) if "too long" in str(error) else error from None
-
-
 def get(folder: Path, path: str, query: Query | None = None, *, timeout: float = 10) -> Answer:
     """GET from the Flota of a folder. Raises NotRunning; Failure when it answers with an error or not at all."""
     given = {key: value for key, value in (query or {}).items() if value is not None}
@@ -55,22 +39,38 @@ def post(folder: Path, path: str, body: object = None, *, timeout: float = 10) -
 
 def _ask(folder: Path, method: str, target: str, body: bytes | None, timeout: float) -> Answer:
     for each in sockets(folder):
-        connection = _Connection(os.fspath(each), timeout)
         try:
-            connection.request(method, target, body, {"content-type": "application/json"} if body is not None else {})
-            response = connection.getresponse()
-            return _checked(Answer(response.status, response.read()))
+            connection = _connected(os.fspath(each), timeout)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             continue
         except PermissionError as error:
             raise Failure(f"the Flota of {folder} belongs to another user ({error.strerror})") from error
-        except (TimeoutError, http.client.HTTPException, ConnectionError) as error:
-            raise Failure(
-                f"the Flota of {folder} does not answer within {timeout:g} s ({error or type(error).__name__}); look at `flota logs flota`"
-            ) from error
-        finally:
-            connection.close()
+        except TimeoutError as error:
+            raise _silent(folder, timeout, str(error)) from error
+        # Loaded only where somebody answers: HTTP costs more than the rest of a command.
+        from flota.cli.exchange import exchange
+
+        answer = exchange(connection, method, target, body)
+        if isinstance(answer, str):
+            raise _silent(folder, timeout, answer)
+        return _checked(Answer(*answer))
     raise NotRunning
+
+
+def _connected(path: str, timeout: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(path)
+    except OSError as error:
+        connection.close()
+        # The path is too long for a socket address, so nothing can listen there (unix(7)).
+        raise ConnectionRefusedError(str(error)) if "too long" in str(error) else error from None
+    return connection
+
+
+def _silent(folder: Path, timeout: float, why: str) -> Failure:
+    return Failure(f"the Flota of {folder} does not answer within {timeout:g} s ({why}); look at `flota logs flota`")
 
 
 def _checked(answer: Answer) -> Answer:

@@ -39,7 +39,7 @@ def drain_text(report: DrainReport, wide: bool) -> str:
     until = report.until.isoformat(timespec="seconds")
     if report.applied:
         head = f"{report.target} is drained until {until}; take it back with `flota undrain {report.target}`"
-    elif report.dry_run and not report.refusals:
+    elif report.dry_run and (report.forced or not report.refusals):
         head = f"{report.target} would be drained until {until}; nothing was changed"
     else:
         head = f"{report.target} {'would not be' if report.dry_run else 'is not'} drained:"

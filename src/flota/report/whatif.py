@@ -41,7 +41,10 @@ class WhatIfReport(Row, frozen=True, kw_only=True):
 
 
 class DrainReport(Row, frozen=True, kw_only=True):
-    """What a drain does. `applied` false: it was only looked at (`dryRun`), or refused for the reasons in `refusals`."""
+    """What a drain does. `applied` false: it was only looked at (`dryRun`), or refused for the reasons in `refusals`.
+
+    `forced` = the refusals were to be passed over.
+    """
 
     api_version: ApiVersion = API_VERSION
     kind: Literal["Drain"] = "Drain"
@@ -49,6 +52,7 @@ class DrainReport(Row, frozen=True, kw_only=True):
     until: datetime
     applied: bool
     dry_run: bool
+    forced: bool
     refusals: tuple[str, ...]
     services: tuple[OutlookRow, ...]
 
@@ -78,7 +82,9 @@ def drain_report(view: View, target: str, until: datetime, *, dry_run: bool, for
     if not found.known:
         return Failed(reason="UnknownTarget", message="; ".join(found.refusals), code=2)
     applied = not dry_run and (force or not found.refusals)
-    return DrainReport(target=target, until=until, applied=applied, dry_run=dry_run, refusals=found.refusals, services=_rows(found.outlook))
+    return DrainReport(
+        target=target, until=until, applied=applied, dry_run=dry_run, forced=force, refusals=found.refusals, services=_rows(found.outlook)
+    )
 
 
 def undrain_report(view: View, target: str) -> UndrainReport | Failed:

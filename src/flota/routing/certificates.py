@@ -1,18 +1,10 @@
 """Is this a certificate with its key, are these roots? Pure checks of what objects refer to (RFC 7468, core/v1 kubernetes.io/tls)."""
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
 from flota.fleet.core import ConfigMap, Secret
 
 CERTIFICATE = "tls.crt"
 KEY = "tls.key"
 ROOTS = "ca.crt"
-LEAST_RSA_BITS = 2048
-CURVES = ("secp256r1", "secp384r1", "secp521r1")
-"""What Envoy takes; it refuses the whole socket of a Gateway for one key of another kind."""
 
 
 def fault(secret: Secret) -> str | None:
@@ -20,27 +12,9 @@ def fault(secret: Secret) -> str | None:
     missing = [name for name in (CERTIFICATE, KEY) if not secret.data.get(name)]
     if missing:
         return f"it has no {' and no '.join(missing)}"
-    try:
-        chain = x509.load_pem_x509_certificates(secret.data[CERTIFICATE])
-    except (ValueError, UnsupportedAlgorithm):
-        return f"{CERTIFICATE} is not a certificate in PEM form"
-    try:
-        key = load_pem_private_key(secret.data[KEY], password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return f"{KEY} is not an unencrypted private key in PEM form"
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if key.public_key().public_bytes(*form) != chain[0].public_key().public_bytes(*form):
-        return f"{KEY} does not belong to the first certificate of {CERTIFICATE}"
-    return _weak(key)
+    from flota.routing.pem import pair_fault  # cryptography is big, and few fleets that are looked at have certificates
 
-
-def _weak(key: object) -> str | None:
-    """Why the proxy does not take a key of this kind."""
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < LEAST_RSA_BITS:
-        return f"{KEY} is an RSA key of {key.key_size} bits; at least {LEAST_RSA_BITS} are needed"
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name not in CURVES:
-        return f"{KEY} is on the curve {key.curve.name}; {', '.join(CURVES)} are allowed"
-    return None
+    return pair_fault(secret.data[CERTIFICATE], secret.data[KEY])
 
 
 def roots(holder: ConfigMap | Secret | None) -> bytes | str:
@@ -50,9 +24,9 @@ def roots(holder: ConfigMap | Secret | None) -> bytes | str:
     text = _data(holder)
     if not text:
         return f"has no {ROOTS}"
-    try:
-        x509.load_pem_x509_certificates(text)
-    except (ValueError, UnsupportedAlgorithm):
+    from flota.routing.pem import are_certificates
+
+    if not are_certificates(text):
         return f"cannot be used: {ROOTS} is not a certificate in PEM form"
     if b"X509 CRL-----" in text:
         # Left out it would not be obeyed, and a damaged one makes the proxy refuse all of the roots.
