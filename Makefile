@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
-	$(BIN)/ruff check src tests bench rig conformance conftest.py
+	$(BIN)/ruff check src tests bench rig conformance install conftest.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
