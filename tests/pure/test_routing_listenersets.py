@@ -194,3 +194,14 @@ def test_a_gateway_whose_own_listeners_are_bad_lives_by_its_sets() -> None:
     gateway = status_of(plan, "Gateway", "gw")
     assert (condition(gateway, "Accepted"), condition(gateway, "Programmed")) == (("True", "ListenersNotValid"), ("True", "Programmed"))
     assert summary(plan, "set") == YES
+
+
+def test_what_is_wrong_with_the_gateways_roots_is_told_without_their_names() -> None:
+    check = "tls: {frontend: {default: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: hidden}]}}}}"
+    asked = listener_set("tls", listener("tls", "tls.org", 443, "HTTPS", tls={"certificateRefs": [{"name": "cert"}]}))
+    plan = plan_of(f"{OPEN.rstrip()}\n  {check}\n", asked, more=[tls_secret("cert", "tls.org")])
+    entry = status_of(plan, "ListenerSet", "tls").listeners[0]
+    assert condition(entry, "Accepted") == ("False", "NoValidCACertificate")
+    assert condition(entry, "ResolvedRefs") == ("False", "InvalidCACertificateRef")
+    assert summary(plan, "tls") == NOT_VALID
+    assert not any("hidden" in each.message for each in plan.problems)

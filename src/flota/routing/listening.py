@@ -88,7 +88,7 @@ def troubles(ref: ObjectRef, fronts: Iterable[Front], listeners: Iterable[Listen
 
 def _front(frame: Frame, owner: Owner, listener: Listener, conflict: Fault | None) -> Front:
     certified = frame.certifier.certificates(owner.ref, listener, frame.cluster)
-    checked = frame.certifier.clients(frame.ref, frame.gateway, listener.port, frame.cluster) if ends_tls(listener) else UNCHECKED
+    checked = _checked(frame, owner, listener)
     kinds, wrong_kinds = supported_kinds(listener)
     accepted = unsupported(listener) or conflict or _claim(frame, listener) or checked.refusal
     blocked = accepted or (certified.fault if not certified.secrets else None)
@@ -107,6 +107,17 @@ def _front(frame: Frame, owner: Owner, listener: Listener, conflict: Fault | Non
         secrets=(*certified.secrets, *checked.secrets),
         client_certificate=frame.client_certificate,
     )
+
+
+def _checked(frame: Frame, owner: Owner, listener: Listener) -> Clients:
+    """How its clients are checked. Who defines a ListenerSet may have no right to see what the Gateway refers to."""
+    if not ends_tls(listener):
+        return UNCHECKED
+    found = frame.certifier.clients(frame.ref, frame.gateway, listener.port, frame.cluster)
+    if owner.ref == frame.ref or not found.fault:
+        return found
+    text = f"the roots that the Gateway names for clients of port {listener.port} (spec.tls.frontend) are not all good"
+    return replace(found, fault=replace(found.fault, message=text), refusal=found.refusal and replace(found.refusal, message=text))
 
 
 def _tls(certified: Certificates, checked: Clients) -> ServerTLS | None:
