@@ -68,6 +68,8 @@ class Transport:
         self._session = None
         for session in sessions:
             await session.http.close()
+        for _ in range(2):  # rounds of the event loop until aborted connections have closed their sockets
+            await asyncio.sleep(0)
 
     async def request(
         self, method: str, path: str, query: Query | None = None, body: bytes | None = None, *, kind: str, accept: str = "", within: float
@@ -100,6 +102,7 @@ class Transport:
                 try:
                     async with asyncio.timeout(FIRST_BYTE_S):
                         response = await stack.enter_async_context(self._send(session, "GET", path, query, headers, None, limits))
+                    stack.callback(_abort, response)
                     given = await self._error(response) if response.status >= 300 else Stream(response, self._unreachable)
                 except _FAILURES as error:
                     given = self._unreachable(error)
@@ -207,6 +210,13 @@ class Stream:
                 return await self._response.content.readany()
         except _FAILURES as error:
             return self._explain(error)
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """End a stream that goes on, at once, without waiting for the other end's goodbye. One that is over has given its connection back."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
