@@ -291,7 +291,11 @@ async def test_exec_keeps_streams_apart_and_tells_the_exit_code(rig: Rig, websoc
         "cat; echo $A; hostname; echo no >&2; exit 3",
     )
     process = await asyncio.create_subprocess_exec(
-        *command, env={"PATH": "/usr/bin:/bin", "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websocket}, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *command,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(rig.folder), "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websocket},
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
     )
     async with asyncio.timeout(20):
         out, err = await process.communicate(b"in" * 50_000 + b"\n")

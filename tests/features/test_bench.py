@@ -37,3 +37,19 @@ def test_an_unknown_bench_is_refused() -> None:
     done = subprocess.run([sys.executable, "-m", "bench", "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "there are" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.rig
+def test_the_bench_in_a_cluster_prints_its_tables() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", "scale", "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    if "skipped: " in done.stdout:
+        pytest.skip(done.stdout.split("skipped: ")[1].splitlines()[0])
+    assert re.search(r"^15 routes in \d+ s, \d+ status writes", done.stdout, re.MULTILINE), done.stdout
+    assert {line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")} >= {
+        "flota",
+        "floor",
+        "watch",
+        "first 200",
+    }
