@@ -1,8 +1,8 @@
 """Flota in a cluster with many routes: what churn costs it, how soon a new route answers, how often it writes.
 
 A real API server; in each namespace, many times, a Service, an EndpointSlice of addresses that exist only on paper, and an HTTPRoute; one
-real Gateway with one real Envoy. The floor is a process that watches the same kinds, decodes each event and throws it away. Needs the rig with a
-node (root).
+real Gateway with one real Envoy. The floor is a process that watches the same kinds, decodes each event and throws it away. Needs the rig
+with a node (root).
 """
 
 import asyncio
