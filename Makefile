@@ -34,7 +34,7 @@ bench: $(READY)
 CLUSTERS ?= rig
 NODES ?= 0
 cluster: $(READY)
-	@$(BIN)/python -m rig up --clusters $(CLUSTERS) --nodes $(NODES)
+	@$(BIN)/python -m rig up --clusters $(CLUSTERS) --nodes $(NODES) --publish
 
 # Builds what `make cluster` runs, once per version, and brings the network tools that nodes need.
 rig: $(READY)

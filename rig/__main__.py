@@ -36,6 +36,7 @@ def _arguments() -> argparse.ArgumentParser:
     up.add_argument("--clusters", default="rig", metavar="A,B", help="their names, which are the contexts too (default: rig)")
     up.add_argument("--nodes", type=int, default=0, metavar="N", help="nodes that run pods, per cluster, up to 10 (default: 0; needs root)")
     up.add_argument("--image", action="append", default=[], metavar="NAME=PATH", help="a program that stands for an image; repeatable")
+    up.add_argument("--publish", action="store_true", help="show load-balancer addresses (TCP) on the host's loopback too")
     up.add_argument("--authorization", choices=("RBAC", "AlwaysAllow"), default="RBAC")
     up.add_argument("--feature-gates", default="", metavar="A=true,B=false", help="of the API servers")
     up.add_argument("--no-crds", action="store_true", help="without the Gateway API and Multi-Cluster Services definitions")
@@ -83,6 +84,7 @@ def _up(given: argparse.Namespace) -> int:
         return asyncio.run(_run(given, Plane(wanted, say), None, definitions, began))
     if why := space.missing():
         raise UnavailableError(why)
+    host = space.HostNetwork() if given.publish else None
     listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in names}
     code = space.enter(folder / "room")
     if code is not None:
@@ -91,7 +93,7 @@ def _up(given: argparse.Namespace) -> int:
     wanted = Wanted(**{name: getattr(wanted, name) for name in wanted.__struct_fields__} | {"ports": ports, "address": space.ADDRESS})
     plane = Plane(wanted, say)
     images = {name: Path(path) for name, _, path in (each.partition("=") for each in given.image)}
-    return asyncio.run(_run(given, plane, Room(plane, given.nodes, images, listeners, say), definitions, began))
+    return asyncio.run(_run(given, plane, Room(plane, given.nodes, images, listeners, host, say), definitions, began))
 
 
 async def _run(given: argparse.Namespace, plane: Plane, room: Room | None, definitions: list[Object], began: float) -> int:

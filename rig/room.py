@@ -18,15 +18,27 @@ from rig.node.kubelet import Kubelet
 from rig.node.logtimes import LogTimes
 from rig.node.nodes import Nodes
 from rig.plane import Plane, free_ports
-from rig.relay import relay
-from rig.space import ADDRESS, run
+from rig.relay import Publisher, relay
+from rig.space import ADDRESS, HostNetwork, run
 
 
 class Room:
     """What runs beside the control planes. Use as an async context manager around them."""
 
-    def __init__(self, plane: Plane, nodes: int, images: Mapping[str, Path], listeners: Mapping[str, socket.socket], say: Say) -> None:
-        """`nodes` per cluster; `listeners` of the host, by cluster, are led to its API server."""
+    def __init__(
+        self,
+        plane: Plane,
+        nodes: int,
+        images: Mapping[str, Path],
+        listeners: Mapping[str, socket.socket],
+        host: HostNetwork | None,
+        say: Say,
+    ) -> None:
+        """`nodes` per cluster; `listeners` of the host, by cluster, are led to its API server.
+
+        Load-balancer addresses are shown to `host`, where one is given.
+        """
+        self._host = host
         self._plane = plane
         self._nodes = nodes
         self._images = images
@@ -38,7 +50,8 @@ class Room:
         """Returns when DNS answers in every cluster; then pods do too."""
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(self._plane.wanted.folder / "scratch"))
         apis = {plan.name: await stack.enter_async_context(self._plane.api(plan)) for plan in self._plane.plans}
-        balancer = Balancer([Member(apis[plan.name], plan.balanced) for plan in self._plane.plans], self._say)
+        publisher = Publisher(self._host, self._say) if self._host is not None else None
+        balancer = Balancer([Member(apis[plan.name], plan.balanced) for plan in self._plane.plans], self._say, publisher)
         self._tasks.append(group.create_task(balancer.run(), name="balancer"))
         times = LogTimes(self._plane.wanted.folder / "logs")
         self._tasks.append(group.create_task(times.run(), name="times of logs"))

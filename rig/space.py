@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rig.build import UnavailableError
@@ -29,6 +30,25 @@ _SYSCTLS = {
     "net/ipv4/ip_unprivileged_port_start": "0",
     "net/ipv4/ip_local_port_range": "20000 60999",
 }
+
+
+class HostNetwork:
+    """The network that we came from. Make it before `enter`."""
+
+    def __init__(self) -> None:
+        self._namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def listener(self, address: str, port: int) -> socket.socket:
+        """A TCP listener there, for us here: a socket stays in the network where it was made. Raises OSError."""
+        with ThreadPoolExecutor(1, "host network") as thread:
+            return thread.submit(self._made, address, port).result()
+
+    def _made(self, address: str, port: int) -> socket.socket:
+        # Of this thread only (setns(2)), and it ends with this.
+        libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+        if libc.setns(self._namespace, _NEWNET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return socket.create_server((address, port))
 
 
 def missing() -> str | None:

@@ -9,6 +9,7 @@ from rig.api import Api, Object, RefusedError
 from rig.balancer.ruleset import Way, ruleset
 from rig.balancer.services import Key, give, key, ways
 from rig.build import Say, UnavailableError
+from rig.relay import Publisher
 from rig.space import ADDRESS
 
 _TRANSIENT = (RefusedError, aiohttp.ClientError, TimeoutError)
@@ -38,8 +39,10 @@ class Member:
 class Balancer:
     """One per rig: its rules hold the Services of all clusters."""
 
-    def __init__(self, members: Sequence[Member], say: Say) -> None:
+    def __init__(self, members: Sequence[Member], say: Say, publisher: Publisher | None = None) -> None:
+        """`publisher` shows load-balancer addresses to the host."""
         self._members = members
+        self._publisher = publisher
         self._say = say
         self._changed = asyncio.Event()
         self._text = ""
@@ -81,6 +84,10 @@ class Balancer:
             if text != self._text:
                 await _load(text)
                 self._text = text
+            if self._publisher is not None:
+                given = {address for member in self._members for address in member.given.values()}
+                open_ways = (way for member in self._members for way in member.ways() if way.endpoints)
+                await self._publisher.show({(way.address, way.port) for way in open_ways if way.address in given and way.protocol == "tcp"})
             # Only after the rules are there: who reads the address may call it at once.
             for member in self._members:
                 await self._tell(member)

@@ -302,3 +302,26 @@ async def test_exec_keeps_streams_apart_and_tells_the_exit_code(rig: Rig, websoc
     assert out == b"in" * 50_000 + b"\nb\nopen\n", err
     assert err.startswith(b"no\n")
     assert process.returncode == 3
+
+
+async def test_balanced_addresses_are_shown_to_the_host_where_asked():
+    if why := missing(nodes=True):
+        pytest.skip(why)
+    with running("shown", nodes=1, options=("--publish",)) as shown:
+        async with shown.api() as api:
+            await available(api, deployment("web"))
+            # Others may show 127.88.0.1 at this moment.
+            await api.apply(service("web", port=4780, type="LoadBalancer", loadBalancerIP="127.88.0.247"))
+            url = "http://127.88.0.247:4780/"
+            async with asyncio.timeout(20):
+                while (ended := await _curled(url)).returncode:
+                    await asyncio.sleep(0.1)
+            assert "web" in ended.stdout
+            await api.call("DELETE", "/api/v1/namespaces/default/services/web")
+            async with asyncio.timeout(20):
+                while not (await _curled(url)).returncode:
+                    await asyncio.sleep(0.1)
+
+
+async def _curled(url: str) -> "subprocess.CompletedProcess[str]":
+    return await asyncio.to_thread(subprocess.run, ["curl", "-s", "-m", "2", url], capture_output=True, text=True)
