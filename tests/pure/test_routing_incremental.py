@@ -25,6 +25,7 @@ CERTIFICATE = tls_secret("cert", "*.example.com")
 ROOTS = {"ca.crt": CERTIFICATE["data"]["tls.crt"].decode()}
 
 
+X = "gateway.networking.x-k8s.io"
 SPACES: list[dict[str, Any]] = [{"from": "All"}, {"from": "Same"}, {"from": "Selector", "selector": {"matchLabels": {"team": "a"}}}]
 CHECK = {"validation": {"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "roots"}]}}
 GATEWAY_TLS: list[dict[str, Any]] = [
@@ -67,9 +68,21 @@ def reference(dice: Random) -> dict[str, Any]:
     ref: dict[str, Any] = {"name": dice.choice(["app", "api"]), "port": 8080, "weight": dice.choice([0, 1, 2])}
     if dice.random() < 0.4:
         ref |= {"group": "multicluster.x-k8s.io", "kind": "ServiceImport"}
+    elif dice.random() < 0.2:
+        ref |= {"group": X, "kind": "XBackend"}
     if dice.random() < 0.5:
         ref["namespace"] = dice.choice(NAMESPACES)
     return ref
+
+
+def filter_of(dice: Random) -> dict[str, Any]:
+    """One that refers to another backend, or none."""
+    other = {name: value for name, value in reference(dice).items() if name != "weight"}
+    return dice.choice([
+        {"type": "RequestMirror", "requestMirror": {"backendRef": other}},
+        {"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "http": {}, "backendRef": other}},
+        {"type": "CORS", "cors": {"allowOrigins": ["*"]}},
+    ])  # fmt: skip
 
 
 def any_route(dice: Random) -> dict[str, Any]:
@@ -87,6 +100,12 @@ def any_route(dice: Random) -> dict[str, Any]:
         rule["name"] = "named"
     if kind == "HTTPRoute":
         rule["matches"] = [{"path": {"value": dice.choice(["/", "/a", "/b"])}}]
+        if dice.random() < 0.3:
+            rule["filters"] = [filter_of(dice)]
+        if dice.random() < 0.3:
+            rule["backendRefs"][0]["filters"] = [filter_of(dice)]
+        if dice.random() < 0.2:
+            rule["sessionPersistence"] = {"type": dice.choice(["Cookie", "Header"])}
         if dice.random() < 0.2:
             rule = {"filters": [{"type": "RequestRedirect", "requestRedirect": {"statusCode": 301}}]}
     spec["rules"] = [rule]
@@ -117,6 +136,13 @@ def other(dice: Random) -> dict[str, Any]:
     policy = {"targetRefs": [dice.choice(targets)], "replay": dice.choice(["All", "None"])}
     trusted = {"hostname": "app.example", "wellKnownCACertificates": "System"}
     tls_policy = {"targetRefs": [dice.choice(targets[:2])], "validation": trusted}
+    own = {"mode": "ClientAndServer", "clientCertificateRef": {"name": "cert", "namespace": dice.choice(NAMESPACES)}}
+    trust = {"mode": "ServerOnly", "validation": {"hostname": "api.org", "caCertificateRefs": CHECK["validation"]["caCertificateRefs"]}}
+    outside = {"type": "ExternalHostname", "externalHostname": {"hostname": "api.org"}, "port": {"port": 8080}}
+    outside["tls"] = dice.choice([None, own, trust])
+    traffic = {"targetRefs": [dice.choice([*targets[:2], {"group": X, "kind": "XBackend", "name": "app"}])]}
+    traffic |= dice.choice([{"sessionPersistence": {}}, {"retryConstraint": {"budget": {"percent": dice.choice([10, 20])}}}])
+    granted = {"from": [{"group": X, "kind": "XBackend", "namespace": "shop"}], "to": [{"group": "", "kind": "Secret"}]}
     controller = dice.choice(["flota.dev/gateway-controller", "flota.dev/gateway-controller", "example.com/x"])
     labels = {"team": dice.choice("ab")}
     return dice.choice(
@@ -134,6 +160,9 @@ def other(dice: Random) -> dict[str, Any]:
             {"kind": "Namespace", "metadata": {"name": dice.choice(NAMESPACES), "labels": labels}},
             {"kind": "GatewayClass", "metadata": {"name": dice.choice(["flota", "other"])}, "spec": {"controllerName": controller}},
             {"kind": "TrafficPolicy", "metadata": meta, "spec": policy},
+            {"kind": "XBackend", "metadata": meta, "spec": outside},
+            {"kind": "XBackendTrafficPolicy", "metadata": meta, "spec": traffic},
+            {"kind": "ReferenceGrant", "metadata": {"name": "keys"}, "spec": granted},
             {"kind": "BackendTLSPolicy", "metadata": meta, "spec": tls_policy},
         ]
     )
