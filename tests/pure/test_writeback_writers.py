@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from routing_fleets import GATEWAY, fleet, with_objects
 
+from flota.clock import SystemClock
 from flota.fleet.fleet import Cluster
 from flota.fleet.meta import Key
 from flota.kube.errors import ApiError
@@ -33,13 +34,15 @@ spec: {parentRefs: [{name: gw}], rules: [{backendRefs: [{name: none, port: 80}]}
 
 
 class Time:
-    """A clock that stands still; waits are real, and short."""
+    """A clock that stands still until it is moved."""
+
+    at = 0.0
 
     def now(self) -> datetime:
         return NOW
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self.at
 
 
 class Server:
@@ -107,16 +110,26 @@ def picture(*texts: str) -> Picture:
     return Picture("us", it, Planner().plan(it))
 
 
+async def settled() -> None:
+    """Until everything that can be done now is done: nothing here waits for anything but turns."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
 @contextlib.asynccontextmanager
 async def statuses(
-    server: Server, first: Picture, leads: Callable[[], bool] = lambda: True, delivered: Callable[[Key], Delivered] = lambda _: Delivered(1)
+    server: Server,
+    first: Picture,
+    leads: Callable[[], bool] = lambda: True,
+    delivered: Callable[[Key], Delivered] = lambda _: Delivered(1),
+    clock: Time | None = None,
 ) -> AsyncIterator[tuple[StatusWriter, Latest[Picture | None]]]:
     cell: Latest[Picture | None] = Latest(first)
-    writer = StatusWriter(server, cell, delivered, ("A",), leads, Time())  # type: ignore[arg-type]
+    writer = StatusWriter(server, cell, delivered, ("A",), leads, clock or Time())  # type: ignore[arg-type]
     async with asyncio.TaskGroup() as tasks:
         working = tasks.create_task(writer.work(Heldings(server)), name="work")  # type: ignore[arg-type]
         writer.look()
-        await asyncio.sleep(0.02)
+        await settled()
         yield writer, cell
         working.cancel()
 
@@ -131,7 +144,7 @@ async def test_what_is_as_wanted_is_not_written_again() -> None:
     async with statuses(server, picture(GATEWAY, ROUTE % 0)) as (writer, _):
         assert sorted(server.calls) == [("apply", "Gateway", "gw"), ("merge", "HTTPRoute", "r0")]
         writer.errands.ask([GATEWAY_REF, *ROUTES])
-        await asyncio.sleep(0.05)
+        await settled()
         assert len(server.calls) == 2
 
 
@@ -150,7 +163,7 @@ async def test_conditions_that_others_add_are_not_fought_over() -> None:
         # What the server answered to our write held a condition of somebody else's too.
         held.status["conditions"] = [*held.status["conditions"], {"type": "Theirs", "status": "True"}]
         writer.errands.ask([GATEWAY_REF])
-        await asyncio.sleep(0.05)
+        await settled()
         assert len(server.calls) == 1
 
 
@@ -158,8 +171,11 @@ async def test_a_conflict_is_tried_again_with_what_is_there_then() -> None:
     server = Server()
     server.has(*ROUTES[:1])
     server.answers = [ApiError(409, "Conflict", "")]
-    async with statuses(server, picture(GATEWAY, ROUTE % 0)) as (writer, _):
-        await asyncio.sleep(0.3)
+    clock = Time()
+    async with statuses(server, picture(GATEWAY, ROUTE % 0), clock=clock) as (writer, _):
+        clock.at += 1
+        writer.errands.ask([("Gateway", "default", "other")])
+        await settled()
         assert server.calls == [("merge", "HTTPRoute", "r0")] * 2
         assert writer.failures == {}
 
@@ -175,13 +191,17 @@ async def test_a_refused_write_is_told() -> None:
 async def test_a_burst_of_routes_is_counted_once() -> None:
     server = Server()
     server.has(GATEWAY_REF)
-    async with statuses(server, picture(GATEWAY)) as (writer, cell):
+    clock = Time()
+    async with statuses(server, picture(GATEWAY), clock=clock) as (writer, cell):
         for count in (1, 2, 3):
             cell.set(picture(GATEWAY, *(ROUTE % number for number in range(count))))
             writer.look()
-            await asyncio.sleep(0.05)
+            await settled()
+            clock.at += 0.2
         assert server.calls == [("apply", "Gateway", "gw")], "the count still moves"
-        await asyncio.sleep(0.4)
+        clock.at += 1
+        writer.errands.ask([("Gateway", "default", "other")])  # wakes the workers, who look at the clock
+        await settled()
         assert server.calls == [("apply", "Gateway", "gw")] * 2
         assert server.held[GATEWAY_REF].status["listeners"][0]["attachedRoutes"] == 3
 
@@ -194,7 +214,7 @@ async def test_an_acknowledgement_is_written_at_once() -> None:
         assert {each["type"]: each["reason"] for each in listener["conditions"]}["Programmed"] == "Pending"
         known["it"] = Delivered(1)
         writer.delivered([("default", "gw")])
-        await asyncio.sleep(0.05)
+        await settled()
         listener = server.held[GATEWAY_REF].status["listeners"][0]
         assert {each["type"]: each["reason"] for each in listener["conditions"]}["Programmed"] == "Programmed"
 
@@ -212,7 +232,7 @@ async def proxies(server: Server, first: Picture) -> AsyncIterator[tuple[ProxyWr
     async with asyncio.TaskGroup() as tasks:
         working = tasks.create_task(writer.work(Heldings(server)), name="work")  # type: ignore[arg-type]
         writer.look()
-        await asyncio.sleep(0.1)
+        await settled()
         yield writer, cell
         working.cancel()
 
@@ -233,11 +253,11 @@ async def test_proxies_are_applied_once_and_again_when_something_differs() -> No
     async with proxies(server, picture(GATEWAY)) as (writer, cell):
         assert [kind for _, kind, _ in server.calls] == KINDS
         writer.errands.ask([("default", "gw")])
-        await asyncio.sleep(0.05)
+        await settled()
         assert len(server.calls) == len(KINDS)
         cell.set(picture(GATEWAY.replace("port: 80", "port: 81")))
         writer.look()
-        await asyncio.sleep(0.05)
+        await settled()
         assert [kind for _, kind, _ in server.calls[len(KINDS) :]] == ["Service"]
 
 
@@ -260,7 +280,7 @@ async def test_a_write_that_fails_stops_the_others_and_is_told() -> None:
 async def test_errands_take_each_key_once_and_never_twice_at_a_time() -> None:
     seen: list[str] = []
     busy: set[str] = set()
-    errands: Errands[str] = Errands(Time())
+    errands: Errands[str] = Errands(SystemClock())
 
     async def do(key: str) -> float | None:
         assert key not in busy
@@ -276,7 +296,10 @@ async def test_errands_take_each_key_once_and_never_twice_at_a_time() -> None:
         errands.ask(["later"], 0.1)
         await asyncio.sleep(0.01)
         errands.ask(["a"])  # while it is being looked at
-        await asyncio.sleep(0.3)
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            if len(seen) == 5:
+                break
         working.cancel()
     assert sorted(seen) == ["a", "a", "again", "again", "later"]
     assert seen.index("later") > seen.index("again")
