@@ -82,9 +82,10 @@ def test_folder_before_and_after_the_command(shop: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("status", "--context", "prod"), 2, "not supported yet"),
-        (("--context", "prod", "status"), 2, "not supported yet"),
-        (("serve",), 2, "later"),
+        (("status", "--context", "prod"), 2, "prod"),
+        (("--context", "prod", "status"), 2, "prod"),
+        (("--context", "prod", "up"), 2, "only read"),
+        (("serve", "--context", "prod"), 2, "prod"),
         (("nonsense",), 2, "nonsense"),
         (("explain", "request", "http://x/"), 2, "--from"),
         (("explain", "request"), 2, "--from"),
