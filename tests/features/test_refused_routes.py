@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import re2
 from ads_harness import free_port
 from live_harness import Client, Clients, Live, Manifest, gateway, live, manifest, named_backend, served, to
+
+from flota.fleet import expressions
+from flota.routing import matches
 
 BAD = "/(a"
 
@@ -55,7 +57,8 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(re2, "compile", lambda _pattern, _options: None)
+    for module in (matches, expressions):
+        monkeypatch.setattr(module, "fault", lambda _pattern: None)
     port = free_port()
     async with named_backend("one") as one:
         us = [gateway("web", {"name": "http", "port": port, "protocol": "HTTP"}), *served("one", one)]

@@ -5,6 +5,8 @@ from flota.envoy.values import Fields
 from flota.plan import HeaderChanges, Match, PathMatch, ValueMatch
 
 MILLION = 1_000_000
+EMPTY = "(?:)"
+"""Envoy takes no empty expression; this one fits the same."""
 
 
 def route_match(match: Match, variant: Variant, start: int = 0, stop: int = MILLION) -> Fields:
@@ -34,14 +36,14 @@ def path_match(path: PathMatch) -> Fields:
     if path.kind == "Exact":
         return {"path": path.value}
     if path.kind == "Regex":
-        return {"safe_regex": {"regex": path.value}}
+        return {"safe_regex": {"regex": path.value or EMPTY}}
     prefix = path.value.rstrip("/")
     return {"path_separated_prefix": prefix} if prefix else {"prefix": "/"}
 
 
 def _string_match(match: ValueMatch) -> Fields:
     if match.kind == "Regex":
-        return {"string_match": {"safe_regex": {"regex": match.value}}}
+        return {"string_match": {"safe_regex": {"regex": match.value or EMPTY}}}
     return {"string_match": {"exact": match.value}}
 
 

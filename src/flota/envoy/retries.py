@@ -21,6 +21,8 @@ IDEMPOTENT_REGEX = "|".join(IDEMPOTENT)
 SAFE_RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 FULL_RETRY_ON = SAFE_RETRY_ON + ",reset,retriable-status-codes"
 GATEWAY_ERRORS = (502, 503)
+MOST_RETRIES = (1 << 31) - 1
+"""HTTPRouteRetry.attempts has no limit, Envoy's num_retries has 32 bits."""
 SICK_PERCENT = 10
 """While all of a backend fails, so many of the requests still get a FULL second attempt: enough to see it get well."""
 
@@ -117,7 +119,7 @@ class RetryBuilder:
         return self._policy(
             retry_on=conditions,
             retriable_status_codes=sorted(codes),
-            num_retries=wrapped(max(1, (retry and retry.attempts) or 1)),
+            num_retries=wrapped(min(MOST_RETRIES, max(1, (retry and retry.attempts) or 1))),
             retry_back_off={
                 "base_interval": ms(5 if backoff is None else max(1, backoff)),
                 "max_interval": ms(50 if backoff is None else max(1, backoff * 10)),

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-import re2
 from msgspec import Struct, structs
 
+from flota.fleet.expressions import fits
 from flota.plan import FilterChain, Listener, Match, PathMatch, RouteEntry, RouteTable, ValueMatch, VirtualHost
 from flota.routing.hostnames import ANY, chain
 from flota.routing.paths import normalise, split
@@ -150,7 +150,7 @@ def _path(match: PathMatch, path: str) -> bool:
     if match.kind == "Exact":
         return path == match.value
     if match.kind == "Regex":
-        return re2.fullmatch(match.value, path) is not None
+        return fits(match.value, path)
     prefix = match.value.rstrip("/")
     return not prefix or path == prefix or path.startswith(prefix + "/")
 
@@ -160,7 +160,7 @@ def _value(match: ValueMatch, held: Mapping[str, tuple[str, ...]]) -> bool:
     values = held.get(match.name, ())
     if match.kind == "Exact":
         return match.value in values
-    return any(re2.fullmatch(match.value, value) is not None for value in values)
+    return any(fits(match.value, value) for value in values)
 
 
 def _first_of(query: str) -> dict[str, tuple[str, ...]]:

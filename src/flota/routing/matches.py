@@ -2,6 +2,7 @@
 
 import re2
 
+from flota.fleet.expressions import fault
 from flota.fleet.routes import (
     GRPCHeaderMatch,
     GRPCMethodMatch,
@@ -53,15 +54,8 @@ def expressions(match: Match) -> tuple[str, ...]:
 def bad_expression(match: Match) -> str | None:
     """An expression that RE2 does not take, with its reason; None if all are good. One that fails would make Envoy
     refuse the host of everybody else."""
-    options = re2.Options()
-    options.log_errors = False
-    for expression in expressions(match):
-        try:
-            re2.compile(expression, options)
-        except re2.error as error:
-            reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error.args[0])
-            return f"{expression!r} is not a regular expression of RE2: {reason}"
-    return None
+    faults = ((each, fault(each)) for each in expressions(match))
+    return next((f"{each!r} is not a regular expression of RE2: {reason}" for each, reason in faults if reason is not None), None)
 
 
 def takes_all(match: Match) -> bool:

@@ -1,25 +1,13 @@
 """Regular expressions: RE2 decides, because Envoy matches with it."""
 
-from functools import cache
-
-import re2
-
+from flota.fleet import expressions
 from flota.sources.admission.fault import Faults, Path, fault, quoted
-
-
-@cache
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.log_errors = False
-    return options
 
 
 def expression(path: Path, pattern: str) -> Faults:
     """A fault with RE2's reason, and the position of what it names, if `pattern` is not an RE2 expression."""
-    try:
-        re2.compile(pattern, _options())
-    except re2.error as error:
-        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+    reason = expressions.fault(pattern)
+    if reason is not None:
         culprit = reason.rpartition(": ")[2]
         at = pattern.find(culprit) if ": " in reason else len(pattern) - 1
         where = f" at character {at + 1}" if at >= 0 and culprit != pattern else ""
