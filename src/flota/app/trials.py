@@ -8,6 +8,7 @@ import msgspec
 from flota.app.delivery import Deliveries
 from flota.app.kept import KeptBad
 from flota.app.trial import Bad, Kind, Route, RouteRef, Trial, routes_of
+from flota.envoy.refusals import shortened
 from flota.fleet.fleet import Fleet
 from flota.fleet.problem import Problem
 from flota.fleet.routes import GRPCRoute, HTTPRoute
@@ -113,7 +114,7 @@ def _unpacked(body: bytes, kind: Kind) -> Route:
 
 def _words(message: str, *, kept: bool) -> str:
     stays = "its last accepted version stays in effect" if kept else "it has no effect"
-    return f"the proxy does not take it, and {stays}: {message}"
+    return f"the proxy does not take it, and {stays}: {shortened(message)}"
 
 
 def _places(plan: Plan, deliveries: Deliveries, cluster: str, ref: RouteRef, route: Route) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ import re
 import msgspec
 
 _BIND = re.compile(r"cannot bind '\[?(?P<address>[^'\]]*)\]?:(?P<port>\d+)': (?P<why>[^\n]*)")
+HALF = 250
+"""Signs of either end of a long message."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -17,11 +19,17 @@ class Refused(msgspec.Struct, frozen=True):
     message: str
 
 
+def shortened(said: str) -> str:
+    """Envoy may quote the whole resource: what is wrong stands at the beginning and at the end."""
+    words = " ".join(said.split())
+    return words if len(words) <= 2 * HALF else f"{words[:HALF]} … {words[-HALF:]}"
+
+
 def explained(name: str, said: str) -> Refused:
     """What it means that a proxy refused the resource `name` with the words `said`."""
     bind = _BIND.search(said)
     if bind is None:
-        return Refused("Invalid", f"the proxy refused {name}, and keeps the version it had, if any: {said}")
+        return Refused("Invalid", f"the proxy refused {name}, and keeps the version it had, if any: {shortened(said)}")
     address, port, why = bind["address"], bind["port"], bind["why"]
     if "Address already in use" in why:
         advice = "is taken by another process: end that one (`ss -lnp` shows it) or choose another port"
