@@ -69,6 +69,19 @@ def test_grpc_calls_that_may_not(tmp_path: Path, fault: str) -> None:
     assert sum(each.status != 200 for each in told.samples) <= {"kill": 6, "503": 12}[fault]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["hang", "posts"])
+def test_a_hang_that_only_grpc_calls_meet(tmp_path: Path, fault: str) -> None:
+    """They may not be replayed; `posts`: the process lives, and answers the pings of HTTP/2."""
+    with Rig(tmp_path, h2=True, more=GRPC) as rig:
+        told = story.lose(rig, fault, 4, before=8, after=4, rate=60, method="GRPC")
+        assert max(rig.seen("GRPC").values()) == 1
+    assert told.loss.failed == 0
+    waited = [each for each in told.samples if each.pod.startswith("us") and told.failed_at < each.due and each.ms > 1000]
+    assert waited, "the pods hung"
+    assert max(each.due for each in waited) - told.failed_at <= 2 + 5 * told.loss.noise_ms / 1000
+
+
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
