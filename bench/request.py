@@ -68,6 +68,8 @@ def by_hand(rendered: Mapping[str, Any], log: str) -> dict[str, Any]:
     # Nobody writes down what no route uses.
     manager["http_filters"] = [each for each in manager["http_filters"] if not each.get("disabled")]
     manager["access_log"][0]["typed_config"]["path"] = log
+    router = manager["http_filters"][-1]["typed_config"]
+    del router["upstream_log"], router["upstream_log_options"]  # nobody listens: what Flota hears of attempts is its own cost
     first = rendered["routes"][0]
     hosts = [host for table in rendered["routes"] for host in table["virtual_hosts"]]
     removed = [name for name in first["request_headers_to_remove"] if name != "x-flota-scope"]
