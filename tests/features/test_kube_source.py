@@ -17,6 +17,7 @@ from flota.sources.assemble import Given
 from flota.sources.folder import load_folder
 from flota.sources.memory import SourceMemory
 
+ROOT = Path(__file__).parents[2]
 GATEWAY = "gateway.networking.k8s.io/v1"
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "flota-test"}}
 
@@ -270,3 +271,26 @@ async def test_several_clusters_are_one_fleet(rig, tmp_path: Path):
         assert places == {"us": ("us-east", "us-east-1a"), "eu": ("eu-west", None)}
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_our_own_kinds_appear_and_say_where_clusters_are(rig, monkeypatch):
+    monkeypatch.setattr(cluster, "DISCOVER_S", 0.2)
+    definitions = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "install" / "chart" / "crds").glob("*.yaml"))]
+    members = [{"name": "eu", "region": "eu-west", "zone": "eu-west-1a"}, {"name": "us", "region": "us-east"}]
+    spec = {"clusters": members, "distances": [{"between": ["us-east", "eu-west"], "rtt": 80}]}
+    whole = {"apiVersion": "flota.dev/v1alpha1", "kind": "ClusterSet", "metadata": {"name": "shop"}, "spec": spec}
+    target = {"group": "multicluster.x-k8s.io", "kind": "ServiceImport", "name": "shop"}
+    policy = {"apiVersion": "flota.dev/v1alpha1", "kind": "TrafficPolicy", "metadata": {"name": "shop", "namespace": "default"},
+              "spec": {"targetRefs": [target], "prefer": "Order", "tiers": [[{"cluster": "eu"}]]}}  # fmt: skip
+    async with client(admin(rig, "eu"), field_manager="test") as found, followed(admin(rig, "eu"), "eu") as source:
+        api = Api(found)
+        assert (source.cluster.region, source.source.fleet.get().distances) == ("eu", {})
+        await api.apply(*definitions)
+        await source.until(lambda: source.source.readers["eu"].sight()["TrafficPolicy"] == "Live")
+        await api.apply(whole, policy)
+        await source.until(lambda: bool(source.cluster.traffic_policies) and source.cluster.region == "eu-west")
+        fleet = source.source.fleet.get()
+        assert (fleet.name, source.cluster.zone, fleet.distances["eu-west", "us-east"]) == ("shop", "eu-west-1a", 80.0)
+        assert source.cluster.traffic_policies["default", "shop"].spec.prefer == "Order"
+        await api.delete("flota.dev/v1alpha1", "ClusterSet", "shop")
+        await source.until(lambda: source.cluster.region == "eu")

@@ -133,12 +133,14 @@ class KubeSource:
     def publish(self) -> None:
         """What is known now, complete or not."""
         given = Given(self.slices.get(), self.drains.get(), self.signals.get(), self.addresses.get(), self.unusable.get())
-        fleet, problems = self._assembler.assemble(self._layout(), self._declared, given)
+        layout = self._layout()
+        fleet, problems = self._assembler.assemble(layout, self._declared, given)
         self.statuses.set(self._said())
         self.fleet.set(fleet)
-        read = tuple(problem for reader in self.readers.values() for problem in reader.problems())
-        if (*read, *problems) != self.problems.get():
-            self.problems.set((*read, *problems))
+        read = (problem for reader in self.readers.values() for problem in reader.problems())
+        told = (*read, *(problem for _, problem in layout.faults), *problems)
+        if told != self.problems.get():
+            self.problems.set(told)
         blind = self._blind()
         if blind != self.blind.get():
             self.blind.set(blind)
@@ -157,11 +159,12 @@ class KubeSource:
         return held[1]
 
     def _layout(self) -> Layout:
-        sets = [each for reader in self.readers.values() for each in reader.objects(CLUSTER_SETS).values()]
-        described = layout_of(cast("ClusterSet", sets[0])) if sets else Layout()
+        held = (reader.objects(CLUSTER_SETS).values() for reader in self.readers.values())
+        sets = sorted((cast("ClusterSet", each) for several in held for each in several), key=_age)
+        described = layout_of(sets[0]) if sets else Layout()
         known = {member.name: member for member in described.members}
         members = tuple(self._member(name, known.get(name)) for name in self.readers)
-        return Layout(self._name or described.name, members, described.distances)
+        return Layout(self._name or described.name, members, described.distances, described.faults)
 
     def _member(self, name: str, described: Member | None) -> Member:
         target, found = self._targets[name], self.readers[name].place()
@@ -194,6 +197,12 @@ _NOTHING: Objects = {}
 
 def _ours(gateway_class: GatewayClass) -> GatewayClass:
     return structs.replace(gateway_class, spec=structs.replace(gateway_class.spec, controller_name=CONTROLLER_NAME))
+
+
+def _age(cluster_set: ClusterSet) -> tuple[float, str]:
+    """Of several the oldest counts."""
+    made = cluster_set.metadata.creation_timestamp
+    return made.timestamp() if made else 0.0, cluster_set.metadata.name
 
 
 class _Followed(Protocol):
