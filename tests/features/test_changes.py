@@ -13,7 +13,7 @@ from certificates import Authority, Pair
 from cryptography.hazmat.primitives.asymmetric import rsa
 from live_harness import Answer, Client, Clients, Live, Manifest, gateway, live, manifest, named_backend, served, to
 
-from flota.routing import certificates
+from flota.routing import pem
 
 REFUSED = manifest("HTTPRoute", "bad", {"rules": [{"matchez": []}]})
 
@@ -215,7 +215,7 @@ def secret(pair: Pair) -> Manifest:
 
 async def test_what_envoy_refuses_is_told_of_its_object_and_heals(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Envoy takes no RSA key of 1024 bits. Here our own check is off, as if we knew less than Envoy."""
-    monkeypatch.setattr(certificates, "_weak", lambda _: None)
+    monkeypatch.setattr(pem, "_weak", lambda _: None)
     good, ports = Authority(), (free_port(), free_port())
     weak = Authority(key=rsa.generate_private_key(65537, 1024))  # noqa: S505
     first, second = (
