@@ -50,6 +50,11 @@ class Kind(NamedTuple):
         """The endpoint."""
         return self.label, self.address
 
+    @property
+    def words(self) -> str:
+        """The requests, as people call them."""
+        return f"calls of {self.path}" if self.path else "requests like POST, which may not be sent twice"
+
 
 class _Wait(Struct):
     """An attempt without an answer."""
@@ -124,9 +129,9 @@ class HangWatch:
         return any(watch.waits or watch.stuck_since is not None for watch in self._watches.values())
 
     @property
-    def stuck(self) -> frozenset[Key]:
-        """Those that answer no request of some kind, whatever a probe says."""
-        return frozenset(kind.key for kind, watch in self._watches.items() if watch.stuck_since is not None)
+    def stuck(self) -> dict[Key, str]:
+        """Those that answer no request of some kind, whatever a probe says, and of which."""
+        return {kind.key: kind.words for kind, watch in self._watches.items() if watch.stuck_since is not None}
 
     def take(self, now: float, label: str, attempt: Attempt) -> None:
         """What the proxy tells. An attempt whose request is not complete waits for its client, not for the endpoint."""

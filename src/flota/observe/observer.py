@@ -25,7 +25,6 @@ QUIET_EVERY_S = 1.0
 COST_SHARE = 20
 """A look that took t seconds is followed by a pause of at least 20 t, so that reading many backends cannot eat a core."""
 WAITS_EVERY_S = 0.1
-STUCK = "takes requests and answers none, or none of one kind"
 
 
 class ProxyWatch:
@@ -72,7 +71,7 @@ class Observer:
         self._where: dict[str, tuple[ProxyPlan, Where]] = {}
         self._heard = asyncio.Event()
         self._judge = Judge(clock, plan.get, self._publish, self._answered)
-        self._opaque = OpaqueProbes(clock, plan.get, self._judge)
+        self._opaque = OpaqueProbes(clock, plan, self._judge)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -187,5 +186,5 @@ class Observer:
         for watch in self._proxies.values():
             if stuck := watch.hang_watch.stuck:
                 where = self._places(watch.cluster)
-                found |= {(where[key][1], key[1]): STUCK for key in stuck if key in where}
+                found |= {(where[key][1], key[1]): f"takes {requests} and answers none" for key, requests in stuck.items() if key in where}
         return found

@@ -6,11 +6,12 @@ Who never did is not judged.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from msgspec import Struct
 
 from flota.clock import Clock
+from flota.latest import Latest
 from flota.observe import probe
 from flota.observe.judge import PROBE_S, Dead, Judge, Place
 from flota.observe.samples import address
@@ -58,7 +59,7 @@ class OpaqueWatch:
 class OpaqueProbes:
     """Looks at all such endpoints of the fleet, one round after the other."""
 
-    def __init__(self, clock: Clock, plan: Callable[[], Plan], judge: Judge) -> None:
+    def __init__(self, clock: Clock, plan: Latest[Plan], judge: Judge) -> None:
         self._clock = clock
         self._plan = plan
         self._judge = judge
@@ -66,10 +67,12 @@ class OpaqueProbes:
 
     async def run(self) -> None:
         """Until cancelled."""
-        of: Plan | None = None
-        endpoints: dict[Place, Backend] = {}
+        of = self._plan.get()
+        endpoints = opaque_endpoints(of)
         while True:
-            if (plan := self._plan()) is not of:
+            if not endpoints:
+                await self._plan.changed()
+            if (plan := self._plan.get()) is not of:
                 of, endpoints = plan, opaque_endpoints(plan)
             await asyncio.sleep(max(EVERY_S, len(endpoints) / MOST_PER_S))
             alive = [place for place in endpoints if place not in self._judge.dead]
