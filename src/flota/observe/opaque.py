@@ -70,10 +70,11 @@ class OpaqueProbes:
         of = self._plan.get()
         endpoints = opaque_endpoints(of)
         while True:
-            if not endpoints:
-                await self._plan.changed()
             if (plan := self._plan.get()) is not of:
                 of, endpoints = plan, opaque_endpoints(plan)
+            if not endpoints:
+                await self._plan.changed()
+                continue
             await asyncio.sleep(max(EVERY_S, len(endpoints) / MOST_PER_S))
             alive = [place for place in endpoints if place not in self._judge.dead]
             self._watch.keep(alive)
