@@ -12,6 +12,7 @@ from kube_harness import Api, admin, client, start_rig
 
 GATEWAY = "gateway.networking.k8s.io/v1"
 OTHER = "other.example/gateway-controller"
+EXTENSION = {"type": "ExtensionRef", "extensionRef": {"group": "other.example", "kind": "Limit", "name": "x"}}
 REGIONS = {"us": "us-east", "eu": "eu-west"}
 
 
@@ -35,9 +36,14 @@ def manifests(cluster):
     }
     yield head("ServiceAccount", "looker")
     yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": {"topology.kubernetes.io/region": REGIONS[cluster]}}}
-    yield {**head("GatewayClass", "other", GATEWAY, bare=True), "spec": {"controllerName": OTHER}}
+    theirs = {"group": "other.example", "kind": "Parameters", "name": "p"}
+    of_class = {"controllerName": OTHER, "parametersRef": {**theirs, "namespace": "default"}}
+    yield {**head("GatewayClass", "other", GATEWAY, bare=True), "spec": of_class}
     listeners = [{"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}]
-    yield {**head("Gateway", "web", GATEWAY), "spec": {"gatewayClassName": "other", "listeners": listeners}}
+    yield {**head("Gateway", "web", GATEWAY), "spec": {
+        "gatewayClassName": "other", "listeners": listeners, "infrastructure": {"parametersRef": theirs},
+        "addresses": [{"type": "Hostname", "value": "lb.example"}],
+    }}  # fmt: skip
     for number, name in enumerate(("shop", "lonely") if cluster == "us" else ("shop",)):
         yield {**head("Service", name), "spec": {"ports": [{"name": "http", "port": 80}]}}
         endpoints = [{"addresses": [f"10.{ord(cluster[0])}.{number}.{n}"], "conditions": {"ready": n != 3}} for n in (1, 2, 3)]
@@ -54,7 +60,7 @@ def manifests(cluster):
 
 
 def route(name, host, backend):
-    spec = {"parentRefs": [{"name": "web"}], "hostnames": [host], "rules": [{"backendRefs": [backend]}]}
+    spec = {"parentRefs": [{"name": "web"}], "hostnames": [host], "rules": [{"backendRefs": [backend], "filters": [EXTENSION]}]}
     return {**head("HTTPRoute", name, GATEWAY), "spec": spec}
 
 

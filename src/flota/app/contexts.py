@@ -70,8 +70,7 @@ def _addresses(fleet: Fleet, said: Mapping[ObjectRef, Told]) -> Mapping[tuple[st
     for cluster in fleet.clusters.values():
         for number, (namespace, name) in enumerate(sorted(cluster.gateways)):
             held = said.get(ObjectRef(cluster.name, "Gateway", namespace, name), Told()).addresses
-            asked = cluster.gateways[namespace, name].spec.addresses
-            known = tuple(each.value for each in held if each.type == "IPAddress") or tuple(each.value for each in asked if each.value)
+            known = tuple(each.value for each in held if each.type == "IPAddress")
             found[cluster.name, namespace, name] = known or (_UNKNOWN.format(number % 254 + 1),)
     return found
 

@@ -7,12 +7,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, cast
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from flota.clock import Clock
 from flota.fleet.drain import Drain
 from flota.fleet.fleet import Fleet
-from flota.fleet.gateway import GatewayClass
 from flota.fleet.meta import Key
 from flota.fleet.policy import ClusterSet
 from flota.fleet.problem import Problem
@@ -21,8 +20,9 @@ from flota.kube.client import Client
 from flota.kube.pace import Pace
 from flota.kube.timing import Jitter
 from flota.latest import Latest
-from flota.sources.assemble import CONTROLLER_NAME, Addresses, Assembler, Given, Slices, Unusable
+from flota.sources.assemble import Addresses, Assembler, Given, Slices, Unusable
 from flota.sources.cluster import CLUSTER_SETS, ClusterReader, Objects
+from flota.sources.foreign import Foreign
 from flota.sources.layout import Layout, Member, layout_of
 
 BLIND_S = 15.0
@@ -66,7 +66,8 @@ class KubeSource:
         self.statuses: Latest[Statuses] = Latest({})
         self.blind: Latest[Mapping[str, str]] = Latest({})
         """Clusters whose API server does not answer, and why; what was known of them stays."""
-        self._name, self._clock, self._every_class = name, clock, every_class
+        self._name, self._clock = name, clock
+        self._foreign = Foreign() if every_class else None
         self._collections = statuses
         self._wake = asyncio.Event()
         self._assembler = Assembler(implied=False)
@@ -78,7 +79,6 @@ class KubeSource:
             )
             for each in targets
         }
-        self._classes: dict[str, tuple[Objects, Objects]] = {}
 
     async def run(self) -> None:
         """Read the clusters, then follow them until cancelled."""
@@ -149,14 +149,7 @@ class KubeSource:
         if not cluster:
             return _NOTHING
         objects = self.readers[cluster].objects(collection)
-        return self._as_ours(cluster, objects) if collection == "gateway_classes" and self._every_class else objects
-
-    def _as_ours(self, cluster: str, objects: Objects) -> Objects:
-        """The classes as if Flota implemented them: what their Gateways do is then planned like ours."""
-        held = self._classes.get(cluster)
-        if held is None or held[0] is not objects:
-            held = self._classes[cluster] = objects, {key: _ours(cast("GatewayClass", each)) for key, each in objects.items()}
-        return held[1]
+        return self._foreign.as_ours(cluster, collection, objects) if self._foreign is not None else objects
 
     def _layout(self) -> Layout:
         held = (reader.objects(CLUSTER_SETS).values() for reader in self.readers.values())
@@ -193,10 +186,6 @@ class KubeSource:
 
 
 _NOTHING: Objects = {}
-
-
-def _ours(gateway_class: GatewayClass) -> GatewayClass:
-    return structs.replace(gateway_class, spec=structs.replace(gateway_class.spec, controller_name=CONTROLLER_NAME))
 
 
 def _age(cluster_set: ClusterSet) -> tuple[float, str]:
