@@ -1,7 +1,7 @@
 """Objects of other controllers → as if they were Flota's, without what only their own controllers understand. Pure.
 
-Gone are: the controller of a GatewayClass, parameters (`parametersRef`), addresses that are asked for (a status tells which a Gateway has), and
-ExtensionRef filters. What is left means the same to everybody.
+Gone are: the controller of a GatewayClass, parameters (`parametersRef`), addresses that are asked for (a status tells which a Gateway
+has), and ExtensionRef filters. What is left means the same to everybody.
 """
 
 from collections.abc import Callable, Mapping
