@@ -101,6 +101,54 @@ async def followed(access: Access, name: str = "us", **options) -> AsyncIterator
                 await task
 
 
+class Way:
+    """A way to the API server that can be cut: TCP, byte by byte the same."""
+
+    def __init__(self, host, port):
+        self.target = host, port
+        self.open = True
+        self.writers = set()
+
+    async def __call__(self, reader, writer):
+        if not self.open:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection(*self.target)
+        self.writers |= {writer, back}
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(self.carry(reader, back), self.carry(there, writer))
+        for each in (writer, back):
+            each.transport.abort()
+
+    async def carry(self, reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    def cut(self):
+        self.open = False
+        for each in self.writers:
+            each.transport.abort()
+        self.writers.clear()
+
+
+@contextlib.asynccontextmanager
+async def way_to(access: Access) -> AsyncIterator[tuple[Way, Access]]:
+    """A way to the API server, and how to go it."""
+    host, _, port = access.server.removeprefix("https://").rpartition(":")
+    way = Way(host, int(port))
+    server = await asyncio.start_server(way, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield way, msgspec.structs.replace(access, server=url, tls_server_name=host)
+    finally:
+        way.cut()
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.05)  # until both ends of what was cut have heard of it
+
+
 def bare(thing: msgspec.Struct) -> msgspec.Struct:
     """An object without what only an API server (or only a folder) knows of it."""
     meta = msgspec.structs.replace(thing.metadata, creation_timestamp=None, generation=0, uid="")

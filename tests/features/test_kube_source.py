@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kube_harness import Api, admin, bare, client, followed, start_rig
+from kube_harness import Api, admin, bare, client, followed, start_rig, way_to
 
 from flota.cli.init import write_example
 from flota.kube.errors import ApiError
@@ -182,51 +182,12 @@ async def test_what_may_not_be_read_is_told_and_the_rest_is_read(rig, api, monke
         await api.delete(GATEWAY, "Gateway", name)
 
 
-class Way:
-    """A way to the API server that can be cut: TCP, byte by byte the same."""
-
-    def __init__(self, host, port):
-        self.target = host, port
-        self.open = True
-        self.writers = set()
-
-    async def __call__(self, reader, writer):
-        if not self.open:
-            writer.transport.abort()
-            return
-        there, back = await asyncio.open_connection(*self.target)
-        self.writers |= {writer, back}
-        with contextlib.suppress(ConnectionError):
-            await asyncio.gather(self.carry(reader, back), self.carry(there, writer))
-        for each in (writer, back):
-            each.transport.abort()
-
-    async def carry(self, reader, writer):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    def cut(self):
-        self.open = False
-        for each in self.writers:
-            each.transport.abort()
-        self.writers.clear()
-
-
 async def test_a_server_out_of_sight_takes_nothing_away_and_is_caught_up_with(rig, api, monkeypatch):
     monkeypatch.setattr("flota.sources.kube.BLIND_S", 0.5)
     monkeypatch.setattr("flota.kube.reflector.LONGEST_RESUME_S", 0.5)
     whole = admin(rig, "us")
-    host, _, port = whole.server.removeprefix("https://").rpartition(":")
-    way = Way(host, int(port))
-    server = await asyncio.start_server(way, "127.0.0.1", 0)
-    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    import msgspec
-
-    through = msgspec.structs.replace(whole, server=url, tls_server_name=host)
     await api.apply(route("stays"))
-    async with followed(through) as source:
+    async with way_to(whole) as (way, through), followed(through) as source:
         fleet = source.source.fleet.get()
         way.cut()
         async with asyncio.timeout(20):
@@ -245,10 +206,6 @@ async def test_a_server_out_of_sight_takes_nothing_away_and_is_caught_up_with(ri
         await source.until(lambda: source.source.problems.get() == ())
         lists = [each.reflector.counts.lists for each in source.source.readers["us"]._kinds.values()]
         assert lists == [1] * len(lists), "it went on from where it was"
-    way.cut()
-    server.close()
-    await server.wait_closed()
-    await asyncio.sleep(0.05)  # until both ends of what was cut have heard of it
 
 
 async def test_several_clusters_are_one_fleet(rig, tmp_path: Path):
