@@ -18,11 +18,10 @@ from flota.local.backoff import CONTAINER, CRASH_LOOP
 from flota.local.environment import Environment, Sources, command, environment
 from flota.local.hooks import run_hook
 from flota.local.podplan import PodPlan
-from flota.local.probes import Target, Verdict, accepts, ask
+from flota.local.probes import Target
 from flota.local.process import Exit, Process, ProcessSpec, Runner
+from flota.local.watch import Watch
 
-_FAST = (0.01, 0.5)
-"""Seconds between looks at a container that is coming up: from, to."""
 LEAST_GRACE = 2.0
 """Seconds a container gets after its preStop hook has used the whole grace period, as from the kubelet."""
 
@@ -224,84 +223,12 @@ class ContainerLife:
                 await self._stopping.wait()
 
     async def _watch(self, process: Process) -> None:
-        """The postStart hook first, then the startup probe, then readiness and liveness side by side (core/v1 Container)."""
-        if not self._adopted and not await self._comes_up(process):
-            return
-        self.started.set()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._readiness(process), name=f"readiness of {self.name}")
-            group.create_task(self._liveness(process), name=f"liveness of {self.name}")
+        def ready(well: bool, why: str) -> None:
+            self._set(Condition("Running", process.pid, well, self._restarts, "" if well else "NotReady", "" if well else why))
 
-    async def _comes_up(self, process: Process) -> bool:
-        hooks, startup = self.container.lifecycle, self.container.startup_probe
-        if hooks is not None and hooks.post_start is not None:
-            fault = await run_hook(hooks.post_start, self.target)
-            if fault is not None:
-                await self._kill_unwell(process, f"postStart hook failed: {fault}", None)
-                return False
-        if startup is not None and not await self._until_verdict(startup):
-            await self._kill_unwell(process, f"startup probe failed: {self._unwell}", startup)
-            return False
-        return True
-
-    async def _readiness(self, process: Process) -> None:
-        probe = self.container.readiness_probe
-        if probe is None:
-            await self._ports_accept()
-            self._set_ready(process, ready=True)
-            return
-        verdict, came_up = Verdict(), self._adopted
-        if self._adopted:
-            verdict = verdict.assumed()
-            self._set_ready(process, ready=True)
-        else:
-            await asyncio.sleep(probe.initial_delay_seconds)
-        fast, limit = _FAST
-        while True:
-            fault = await ask(probe, self.target)
-            verdict = verdict.after(probe, success=fault is None)
-            self._set_ready(process, ready=verdict.good is True, why="" if fault is None else f"readiness probe: {fault}")
-            # Until it is ready for the first time it is asked more often than its period: a start should not wait.
-            came_up = came_up or verdict.good is True
-            await asyncio.sleep(probe.period_seconds if came_up else min(fast, probe.period_seconds))
-            fast = min(limit, fast * 1.5)
-
-    async def _ports_accept(self) -> None:
-        """Kubernetes calls a container without a probe ready at once; here it must first accept on its declared TCP ports,
-        so that a rollout sends no request to a port that is not open yet.
-        """
-        for port in self.container.ports:
-            wait, limit = _FAST
-            while port.protocol == "TCP" and not await accepts(self._ip, port.container_port):
-                await asyncio.sleep(wait)
-                wait = min(limit, wait * 1.5)
-
-    async def _liveness(self, process: Process) -> None:
-        probe = self.container.liveness_probe
-        if probe is not None and not await self._until_failure(probe):
-            await self._kill_unwell(process, f"liveness probe failed: {self._unwell}", probe)
-
-    async def _until_verdict(self, probe: Probe) -> bool:
-        """Ask until it is decided: True when it has come up."""
-        verdict = Verdict()
-        await asyncio.sleep(probe.initial_delay_seconds)
-        while True:
-            fault = await ask(probe, self.target)
-            verdict = verdict.after(probe, success=fault is None)
-            self._unwell = fault or ""
-            if verdict.good is not None:
-                return verdict.good
-            await asyncio.sleep(probe.period_seconds)
-
-    async def _until_failure(self, probe: Probe) -> bool:
-        verdict = Verdict()
-        await asyncio.sleep(0 if self._adopted else probe.initial_delay_seconds)
-        while verdict.good is not False:
-            await asyncio.sleep(probe.period_seconds if verdict.successes or verdict.failures else 0)
-            fault = await ask(probe, self.target)
-            verdict = verdict.after(probe, success=fault is None)
-            self._unwell = fault or ""
-        return False
+        condemned = await Watch(self.target, ready, self.started, adopted=self._adopted).run()
+        if condemned is not None:
+            await self._kill_unwell(process, condemned.why, condemned.probe)
 
     async def _kill_unwell(self, process: Process, why: str, probe: Probe | None) -> None:
         self._unwell = why
@@ -309,10 +236,6 @@ class ContainerLife:
         own = probe.termination_grace_period_seconds if probe is not None else None
         left = await self.pre_stop(float(own or self._plan.spec.termination_grace_period_seconds))
         await process.stop(left, self._stop_signal)
-
-    def _set_ready(self, process: Process, *, ready: bool, why: str = "") -> None:
-        reason = "" if ready else "NotReady"
-        self._set(Condition("Running", process.pid, ready, self._restarts, reason, "" if ready else why))
 
     def _set(self, condition: Condition) -> None:
         if condition != self.condition:
