@@ -56,6 +56,12 @@ def test_regions_as_far_as_each_other_are_ranked_by_name():
     assert tiers(world=world) == [["us"], ["a"], ["b"]]
 
 
+def test_a_tier_of_a_policy_is_named_as_the_policy_writes_it():
+    wanted = policy(prefer="Order", tiers=((TierMember("eu"),), (TierMember("sa"),)))
+    found = resolved(with_policy(WORLD, wanted)).endpoints.tiers
+    assert [tier.localities[0].why.split(" of policy ")[0] for tier in found[:2]] == ["tiers[0]", "tiers[1]"]
+
+
 def test_order_and_then_the_rest_nearest_first():
     wanted = policy(prefer="Order", tiers=((TierMember("eu"),), (TierMember(region="us-east", weight=9), TierMember("sa", weight=1))))
     assert tiers(wanted) == [["eu x1"], ["us/us-east-1a x9", "us-2/us-east-1b x9", "sa x2"], ["ap x2"]]

@@ -95,7 +95,7 @@ class Locality(Struct, frozen=True):
     endpoints: tuple[Endpoint, ...]
     weight: int | None = None
     why: str = ""
-    """Why this place is in this tier: `same zone`, `80 ms away`, `tier 2 of policy default/shop`."""
+    """Why this place is in this tier: `same zone`, `80 ms away`, `tiers[1] of policy default/shop`."""
 
 
 class Tier(Struct, frozen=True):

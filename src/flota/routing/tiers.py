@@ -40,8 +40,8 @@ def rank(source: Source, localities: Iterable[Locality], effective: Effective, d
     chosen: list[list[Locality]] = []
     if spec is not None and spec.prefer != "Nearest":
         tiers = spec.tiers if spec.prefer == "Order" else spec.tiers[:1]
-        for number, members in enumerate(tiers, 1):
-            taken, places = _take(places, members, f"tier {number} of policy {effective.name}")
+        for number, members in enumerate(tiers):
+            taken, places = _take(places, members, f"tiers[{number}] of policy {effective.name}")
             chosen.append(taken)
     weighted = any(chosen)
     groups = [each for each in chosen if each] + nearest(source, places, distances, reserve=weighted)
