@@ -86,6 +86,12 @@ def front() -> list[Object]:
     ]
 
 
+async def create(api: Api, made: Object) -> None:
+    """Costs the API server half of an apply."""
+    resource = await api.resource(made["apiVersion"], made["kind"])
+    await api.call("POST", resource.path(made["metadata"]["namespace"]), made)
+
+
 async def every(calls: Iterable[Awaitable[object]], at_once: int = 8) -> None:
     """All of them, some at a time."""
     turns = asyncio.Semaphore(at_once)
@@ -177,14 +183,38 @@ async def new_routes(api: Api, front: Front, number: int) -> list[tuple[float, f
     return found
 
 
-def flota_pid(rig: Rig) -> int:
-    prefix = f"{identity(rig.folder)}/pod+scale+flota-system"
+def pid_of(rig: Rig, pod: str) -> int:
+    """Of the first process of a pod, named by the beginning of NAMESPACE+NAME."""
+    prefix = f"{identity(rig.folder)}/pod+scale+{pod}"
     return next(process.pid for process, _ in marked(MARK, prefix))
+
+
+async def _address_of_flota(api: Api) -> str:
+    pods = await api.call("GET", "/api/v1/namespaces/flota-system/pods")
+    return str(pods["items"][0]["status"]["podIP"])
+
+
+async def _plans(session: aiohttp.ClientSession, url: str) -> tuple[float, float]:
+    """How many were made so far, and the seconds they took."""
+    async with session.get(url) as answer:
+        text = await answer.text()
+    found = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("flota_plan"))
+    return float(found["flota_plans_total"]), float(found["flota_plan_seconds_total"])
+
+
+async def _settled(api: Api) -> int:
+    """The count of status writes once it has not changed for three seconds."""
+    count_before, same = -1, 0
+    while same < 3:
+        found = await status_writes(api)
+        count_before, same = found, same + 1 if found == count_before else 0
+        await asyncio.sleep(1)
+    return count_before
 
 
 async def inside(rig: Rig, namespaces: int, routes: int, seconds: float, new: int) -> None:
     """In the rig's network."""
-    pid = flota_pid(rig)
+    pid = pid_of(rig, "flota-system")
     floor = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.scale", "floor", str(rig.folder))
     try:
         async with rig.api() as api, aiohttp.ClientSession() as session:
@@ -195,13 +225,13 @@ async def inside(rig: Rig, namespaces: int, routes: int, seconds: float, new: in
             await every(api.apply(namespace(number)) for number in range(namespaces))
             places = [(f"ns-{outer}", f"web-{inner}") for outer in range(namespaces) for inner in range(routes)]
             # Backends first: a route that waits for its Service is told so, which is a write more.
-            await every(api.apply(make) for place in places for make in (service(*place), slice_of(*place, 0)))
-            await every(api.apply(route(*place, place[1])) for place in places)
+            await every(create(api, make) for place in places for make in (service(*place), slice_of(*place, 0)))
+            await every(create(api, route(*place, place[1])) for place in places)
             took = time.perf_counter() - began
             await api.apply(route("default", "last", "live"))
             behind = await gateway.until_ok("last.default.example") - began - took
-            await asyncio.sleep(5)
-            writes = await status_writes(api) - first_writes - 1
+            writes = await _settled(api)
+            writes -= first_writes + 1
             before, floor_before, began = cpu_s(pid), cpu_s(floor.pid), time.perf_counter()
             await churn(api, namespaces, routes, seconds)
             window = time.perf_counter() - began
@@ -211,7 +241,16 @@ async def inside(rig: Rig, namespaces: int, routes: int, seconds: float, new: in
             )
             costs = [("flota", f"{cores:.3f}", rss_mb(pid)), ("floor", f"{floor_cores:.3f}", rss_mb(floor.pid))]
             show(("process", "cores in churn", "MB"), costs)
+            proxy, metrics = pid_of(rig, "default+g-flota"), f"http://{await _address_of_flota(api)}:9090/metrics"
+            plans, flota_cpu, proxy_cpu = await _plans(session, metrics), cpu_s(pid), cpu_s(proxy)
             _tell(await new_routes(api, gateway, new))
+            made, seconds_planning = (after - before for after, before in zip(await _plans(session, metrics), plans, strict=True))
+            planning = f"{made:.0f} plans of {seconds_planning / max(1, made) * 1e3:.1f} ms"
+            spent = ", ".join(
+                f"{(cpu_s(p) - first) / new * 1e3:.0f} ms of {who}"
+                for who, p, first in (("Flota", pid, flota_cpu), ("Envoy", proxy, proxy_cpu))
+            )
+            print(f"{new} new routes: {planning}; CPU for each: {spent}")
     finally:
         floor.kill()
         await floor.wait()
