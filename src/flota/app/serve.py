@@ -19,6 +19,7 @@ from flota.clock import Clock
 from flota.envoy.doors import TlsDoor, gateway_uri
 from flota.envoy.podbootstrap import ADMIN, CREDENTIALS, READY_PORT, PodProxy, credentials, pod_bootstrap
 from flota.envoy.protos import load
+from flota.fleet.core import EndpointSlice
 from flota.fleet.fleet import Fleet
 from flota.fleet.meta import Key
 from flota.fleet.problem import Problem
@@ -96,6 +97,7 @@ class Serving:
         host, _, port = settings.xds_listen.rpartition(":")
         self.door = TlsDoor(host.strip("[]"), int(port), self._tls)
         self.replicas: Latest[frozenset[tuple[str, int]]] = Latest(frozenset())
+        self._slices_seen: Mapping[Key, EndpointSlice] | None = None
         self.peers = Peers(self._client_tls, clock, lambda groups: self._moved(gateways(groups)))
         self.proxies = PodProxies(place.cluster, self.door, load(), settings, clock, self._moved, self.peers.nodes)
         self.statuses = StatusWriter(client, self.picture, self.proxies.delivered, SUPPORTED, self.election.leads, clock)
@@ -162,7 +164,10 @@ class Serving:
     def _look_for_replicas(self, fleet: Fleet) -> None:
         """The other endpoints of our own Service, ready or not."""
         cluster, port = fleet.clusters.get(self.place.cluster), self.door.address[1]
-        slices = cluster.endpoint_slices.values() if cluster is not None else ()
+        held = cluster.endpoint_slices if cluster is not None else {}
+        if held is self._slices_seen:
+            return
+        self._slices_seen, slices = held, held.values()
         mine = [each for each in slices if (each.metadata.namespace, each.service) == (self.place.namespace, SERVICE)]
         found = frozenset((address, port) for each in mine for one in each.endpoints for address in one.addresses[:1])
         found -= {(self.place.address, port)}

@@ -27,19 +27,23 @@ class Ordering:
         self._needs_timeout = needs_timeout
         self._uses: Counter[Ref] = Counter()
         """How many versions of resources that the proxy may have in use need this one."""
+        self._used_types: Counter[TypeUrl] = Counter()
+        """How many resources of a type are in `_uses`: asked at every push, when those are thousands."""
         self._waiters: dict[Ref, set[Ref]] = {}
 
     def count(self, one: Resource | None) -> None:
         """The proxy may from now on use this version."""
-        if one is not None:
-            self._uses.update(one.needs)
+        for ref in () if one is None else one.needs:
+            self._used_types[ref[0]] += ref not in self._uses
+            self._uses[ref] += 1
 
     def uncount(self, one: Resource | None) -> None:
         """The proxy surely doesn't use this version any more."""
         for ref in () if one is None else one.needs:
-            self._uses[ref] -= 1
-            if self._uses[ref] <= 0:
-                del self._uses[ref]
+            if self._uses[ref] > 1:
+                self._uses[ref] -= 1
+            elif self._uses.pop(ref, 0):
+                self._used_types[ref[0]] -= 1
 
     def in_use(self, ref: Ref) -> bool:
         """Whether something that the proxy has needs it."""
@@ -122,7 +126,7 @@ class Ordering:
             return True
         if any(state.foreign and RANK.get(state.type_url, 0) > rank for state in self._types.values()):
             return True
-        return any(t not in self._types and RANK.get(t, 0) > rank for t, _ in self._uses)
+        return any(used and t not in self._types and RANK.get(t, 0) > rank for t, used in self._used_types.items())
 
 
 def _has_scopes(listener: Resource) -> bool:
