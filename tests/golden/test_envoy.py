@@ -35,7 +35,7 @@ def test_each_is_of_a_case() -> None:
 
 
 def readable(protos: Any, snapshot: Snapshot) -> dict[str, Any]:
-    """By type and name. Scopes only by number, as 64 of them say the same; keys of certificates not at all."""
+    """By type and name. Scopes only by number, as they all say the same; keys of certificates not at all."""
     shown: dict[str, Any] = {}
     for type_url, resources in snapshot.items():
         kind = type_url.rpartition(".")[2]

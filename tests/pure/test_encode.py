@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flota.envoy.encode import Encoder
 from flota.envoy.options import Options
 from flota.envoy.protos import load
+from flota.envoy.scope_key import KEYS
 from flota.envoy.wire import CDS, EDS, LDS, RDS, SDS, SRDS, Snapshot
 from flota.plan import FilterChain, Listener, ProxyPlan, Respond, RouteTable, Secret, VirtualHost, WeightedBackend
 
@@ -123,9 +124,9 @@ def test_each_table_has_all_its_keys(way: Any) -> None:
     used = PROTOS.message("google.protobuf.Any")
     scopes = [scope.FromString(used.FromString(one.body).value) for one in got[SRDS].values()]
     keys = [each.key.fragments[0].string_key for each in scopes]
-    assert len(set(keys)) == len(keys) == 64 + 8
+    assert len(set(keys)) == len(keys) == KEYS[way] + 8
     assert {each.route_configuration_name for each in scopes} == set(got[RDS])
-    assert {key.rpartition("/")[2] for key in keys if "hold" not in key} == {str(n) for n in range(64)}
+    assert {key.rpartition("/")[2] for key in keys if "hold" not in key} == {str(n) for n in range(KEYS[way])}
 
 
 def test_udp_backends_by_weight_become_one_cluster() -> None:

@@ -85,13 +85,16 @@ class Trial:
         if last[0] is wanted and last[1] == back:
             return last[2]  # type: ignore[return-value]  # of this kind
         served = wanted if not back else _replaced(wanted, {ref[1:]: self.accepted.get(ref) for ref in back})
-        for key in last[2].keys() - served.keys():
-            self._settled(RouteRef(kind, *key))
-            if key not in wanted:
-                self.accepted.pop(RouteRef(kind, *key), None)
-        for key, route in served.items():
-            if last[2].get(key) is not route:
-                self._handed_out(RouteRef(kind, *key), route)
+        before = last[2]
+        # One scan, as this is on the way of every change; what is gone shows in the number.
+        moved = [key for key, route in served.items() if before.get(key) is not route]
+        if len(before) + sum(key not in before for key in moved) != len(served):
+            for key in before.keys() - served.keys():
+                self._settled(RouteRef(kind, *key))
+                if key not in wanted:
+                    self.accepted.pop(RouteRef(kind, *key), None)
+        for key in moved:
+            self._handed_out(RouteRef(kind, *key), served[key])
         self._served[kind] = wanted, back, served
         return served
 

@@ -1,4 +1,4 @@
-"""The key by which a host finds its table: hash(host without port, lower case) mod 64, computed by the proxy for every request.
+"""The key by which a host finds its table: a hash of the host (without port, lower case), computed by the proxy for every request.
 
 Two ways, the same tables: a dynamic module (ours, in C, `native/scope_key.c`), or, where it can't be loaded, parity bits by regular
 expressions in pure configuration. Which one is decided once per proxy, before its first listener, and is part of every key.
@@ -6,16 +6,18 @@ expressions in pure configuration. Which one is decided once per proxy, before i
 
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Literal
 
 from flota.envoy.protos import Protos
 from flota.envoy.values import Fields, extension
 
-KEYS = 64
-"""Fixed for the life of a listener: every possible host has a key, and every key a scope."""
 HEADER = "x-flota-scope"
 
 Way = Literal["module", "cel"]
+KEYS: Mapping[Way, int] = {"module": 256, "cel": 64}
+"""Fixed for the life of a listener: every possible host has a key, and every key a scope. In configuration each doubling costs every
+request another regular expression."""
 
 _SETS = ("b-fj-ko-s0-12-46-7", "e-jv-w0-12-37-8", "a-jw-y3-47-9", "i-pr-y2-34-56-8", "d-eq-x0-48-9", "c-jl-p1-23-57-9")
 """Ranges of signs, found by search for an even spread; bit i is the parity of how many signs of a host are in set i."""
@@ -24,7 +26,7 @@ _SETS = ("b-fj-ko-s0-12-46-7", "e-jv-w0-12-37-8", "a-jw-y3-47-9", "i-pr-y2-34-56
 def key_of(host: str, way: Way) -> int:
     """The key of an exact host, as the proxy computes it. `host` lower case, without a port."""
     if way == "module":
-        return zlib.crc32(host.encode()) % KEYS
+        return zlib.crc32(host.encode()) % KEYS[way]
     return sum(1 << bit for bit, signs in enumerate(_members()) if sum(sign in signs for sign in host) & 1)
 
 
@@ -41,7 +43,7 @@ def mutation(protos: Protos, way: Way, prefix: str, module: str) -> Fields:
     `prefix` keeps the tables of one chain apart from all others; `module`: absolute path of the built module.
     """
     if way == "module":
-        text = protos.message("google.protobuf.StringValue")(value=f"{HEADER} {KEYS} {prefix}/")
+        text = protos.message("google.protobuf.StringValue")(value=f"{HEADER} {KEYS[way]} {prefix}/")
         return extension(
             protos, "envoy.http.early_header_mutation.dynamic_modules",
             "envoy.extensions.http.early_header_mutation.dynamic_modules.v3.DynamicModuleEarlyHeaderMutation",

@@ -1,8 +1,8 @@
 """Route tables as sharded scoped routes: a change costs its shard, not the whole table.
 
-Every request gets one of 64 keys from its host; a scope leads each key to a RouteConfiguration with the exact hosts of that key and all
-wildcard hosts, so Envoy's own look-up (exact, longest suffix, `*`) finds what Gateway API says. A whole table of 5,000 hosts costs Envoy
-127 ms per change, a shard 4 ms. Source: Envoy, scoped route discovery; figures: `make bench`.
+Every request gets one of 256 keys from its host (64 where no module computes it); a scope leads each key to a RouteConfiguration with the
+exact hosts of that key and all wildcard hosts, so Envoy's own look-up (exact, longest suffix, `*`) finds what Gateway API says. A whole
+table of 5,000 hosts costs Envoy 127 ms per change, a shard 1 ms. Source: Envoy, scoped route discovery; figures: `make bench`.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from flota.plan import RouteTable, VirtualHost
 
 OWN_HEADERS = ("x-envoy-external-address",)
 """What Envoy adds to requests of its own accord and no backend has asked for; the client's address is in X-Forwarded-For."""
-SMALL, MEDIUM = 40, 400
-"""Hosts up to which one or eight RouteConfigurations behind the 64 keys are enough: start-up of small fleets stays cheap, and a
-change costs Envoy 30 µs per host of its shard."""
+STEPS = ((0, 1), (40, 8), (400, 64), (1500, 256))
+"""(hosts, RouteConfigurations behind the keys for more than these): start-up of small fleets stays cheap, and a change costs 2 kB and
+Envoy 30 µs per host of its shard."""
 
 
 class TableLink(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class EncodedTable(msgspec.Struct, frozen=True):
 
 def scope_prefix(table: str, way: Way) -> str:
     """What the keys of a table begin with: scopes of all tables are one set to Envoy."""
-    return way[0] + hashlib.blake2b(table.encode(), digest_size=6).hexdigest()
+    return way[0] + hashlib.blake2b(f"{KEYS[way]} {table}".encode(), digest_size=6).hexdigest()
 
 
 def table_name(resource_name: str) -> str:
@@ -51,12 +51,10 @@ def table_name(resource_name: str) -> str:
     return re.sub(r"/[mc]([0-9a-f]{12}/(hold/\d+/)?\d+|\d+/\d+)$", "", resource_name)
 
 
-def shard_count(hosts: int, wildcards: int) -> int:
-    """RouteConfigurations behind the 64 keys: 1, 8 or 64. Each has a copy of every wildcard host, so many of those ask for fewer."""
-    count = 1 if hosts <= SMALL else 8 if hosts <= MEDIUM else KEYS
-    while count > 1 and count * wildcards > hosts:
-        count //= 8
-    return count
+def shard_count(hosts: int, wildcards: int, keys: int) -> int:
+    """RouteConfigurations behind so many keys. Each has a copy of every wildcard host, so many of those ask for fewer."""
+    fitting = (count for more, count in STEPS if hosts > more and count <= keys and count * wildcards <= hosts)
+    return max(fitting, default=1)
 
 
 class TableEncoder:
@@ -105,7 +103,7 @@ class TableEncoder:
         return self._join(table, before, range(count) if before is None else sorted(dirty))
 
     def _shards_of(self) -> int:
-        return shard_count(len(self._hosts), len(self._wildcards)) if self.sharded else 1
+        return shard_count(len(self._hosts), len(self._wildcards), KEYS[self._way]) if self.sharded else 1
 
     def _renew(self, hosts: Mapping[str, VirtualHost]) -> tuple[set[str], set[str]]:
         """Domains whose bytes are new, and those that are gone."""
@@ -161,7 +159,7 @@ class TableEncoder:
         return resource(RDS, name, body, frozenset().union(*(host.needs for host in ordered)))
 
     def _scopes(self, table: RouteTable) -> Iterable[tuple[str, Resource]]:
-        """64 scopes that requests use, and one per RouteConfiguration whose key nobody sends.
+        """The scopes that requests use, and one per RouteConfiguration whose key nobody sends.
 
         The latter make Envoy ask for a RouteConfiguration before a scope in use is pointed at it, when their number changes.
         """
@@ -169,7 +167,7 @@ class TableEncoder:
         for shard in range(self._count):
             yield self._one_scope(f"{table.name}/{prefix}/hold/{self._count}/{shard}", f"{prefix}/hold/{self._count}/{shard}",
                                   self._route_name(table, shard))
-        for key in range(KEYS):
+        for key in range(KEYS[self._way]):
             yield self._one_scope(f"{table.name}/{prefix}/{key}", f"{prefix}/{key}", self._route_name(table, key % self._count))
 
     def _one_scope(self, name: str, key: str, routes: str) -> tuple[str, Resource]:
