@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,10 +14,14 @@ from pathlib import Path
 from rig import crds, space
 from rig.api import Object
 from rig.build import CONTROL_PLANE, POD_PROGRAMS, UnavailableError, built
-from rig.plane import Plane, Wanted, clear
+from rig.plane import Plane, Wanted, claim, clear
 from rig.room import Room
 
 _FOLDER = Path("build/rig")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+_MOST_CLUSTERS = 60
+"""As many as address ranges don't overlap."""
+_MOST_NODES = 10
 
 
 def main() -> int:
@@ -74,10 +79,15 @@ def _exec(given: argparse.Namespace) -> int:
 def _up(given: argparse.Namespace) -> int:
     began = time.monotonic()
     folder, names = given.state.absolute(), tuple(given.clusters.split(","))
+    if len(set(names)) < len(names) or len(names) > _MOST_CLUSTERS or not all(map(_NAME.fullmatch, names)):
+        raise UnavailableError(f"--clusters {given.clusters}: up to {_MOST_CLUSTERS} different names of a-z, 0-9 and -, such as us,eu")
+    if not 0 <= given.nodes <= _MOST_NODES:
+        raise UnavailableError(f"--nodes {given.nodes}: from 0 to {_MOST_NODES}")
     # What needs the network of the host comes before the room.
     for program in (*CONTROL_PLANE, *(POD_PROGRAMS if given.nodes else ())):
         built(program, say)
     definitions = [] if given.no_crds else crds.documents()
+    claim(folder)
     clear(folder)
     wanted = Wanted(folder=folder, clusters=names, authorization=given.authorization, feature_gates=given.feature_gates)
     if not given.nodes:

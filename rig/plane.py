@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import fcntl
 import hashlib
 import os
 import shutil
@@ -29,6 +30,7 @@ _DEADLINE = 90.0
 """Seconds until a component must be ready; a loaded machine takes its time."""
 
 
+_LOCK = "lock"
 _LIVED_S = 2.0
 """What ends sooner than this is broken, and not started again."""
 
@@ -162,13 +164,24 @@ def identity(folder: Path) -> str:
     return f"rig-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
 
 
-def clear(folder: Path) -> None:
-    """End what an earlier rig in this folder left running, then empty the folder."""
+def claim(folder: Path) -> int:
+    """Become the one rig of a folder, until the descriptor is closed or the process dies (flock(2)). Raises UnavailableError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UnavailableError(f"a rig runs in {folder} already: end it, or take another folder (--state)") from None
+    return descriptor
+
+
+def clear(folder: Path) -> None:
+    """End what an earlier rig in this folder, now claimed, left running, then empty the folder."""
     for what, _ in list(marked(MARK, f"{identity(folder)}/")):
         with contextlib.suppress(ProcessLookupError):
             os.kill(what.pid, signal.SIGKILL)
-    for path in folder.iterdir():
+    for path in (path for path in folder.iterdir() if path.name != _LOCK):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     for name in ("processes", "logs", "scratch", "hold"):
         (folder / name).mkdir(mode=0o700)

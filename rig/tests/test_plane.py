@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,14 @@ async def test_an_api_server_that_was_killed_comes_back_as_it_was(rig: Rig):
                     break
                 await asyncio.sleep(0.1)
         assert found["data"] == {"a": "b"}
+
+
+def test_a_folder_has_one_rig(rig: Rig):
+    command = [sys.executable, "-m", "rig", "up", "--state", str(rig.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, timeout=60)
+    assert ended.returncode == 1
+    assert "already" in ended.stderr
+    assert rig.pid("us-api")
 
 
 @pytest.mark.timeout(180)
