@@ -32,7 +32,9 @@ _DEADLINE = 90.0
 
 _LOCK = "lock"
 _LIVED_S = 2.0
-"""What ends sooner than this is broken, and not started again."""
+"""What ends sooner than this has ended early."""
+_EARLY_ENDS = 30
+"""So many early ends in a row are too many, and the rig ends."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -96,7 +98,7 @@ class Plane:
         return started
 
     async def watch(self, over: "asyncio.Future[str]") -> None:
-        """Wait for `over`. A component that ends is started again, as often as it had lived a while; else `over` gets its last words."""
+        """Wait for `over`. A component that ends is started again; the last words of one that can't live are what `over` gets."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._keep(name, over), name=f"life of {name}") for name in self._running]
             await over
@@ -136,14 +138,17 @@ class Plane:
             ) from None
 
     async def _keep(self, name: str, over: "asyncio.Future[str]") -> None:
-        loop = asyncio.get_running_loop()
+        loop, early = asyncio.get_running_loop(), 0
         while not over.done():
             process = self._running[name]
             await process.wait()
-            if loop.time() - self._began[name] < _LIVED_S:
+            # Controllers end at once while their API server is not back yet, so an early end or two mean nothing.
+            early = early + 1 if loop.time() - self._began[name] < _LIVED_S else 0
+            if early == _EARLY_ENDS:
                 if not over.done():
                     over.set_result(self._last_words(process))
                 return
+            await asyncio.sleep(1.0 if early else 0.0)
             while held(self.wanted.folder, name).exists():
                 await asyncio.sleep(0.1)
             self._say(f"{name} {process.exit.words if process.exit else ''}: started again")
