@@ -1,11 +1,33 @@
 """What is only slow, or wrong everywhere, is not moved and gets no second attempts; two sick regions don't topple each other."""
 
+import contextlib
+import http.client
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.rig import story
-from bench.rig.fleet import Rig
+from bench.rig.fleet import GATEWAY_PORT, PORT, Rig
+
+ONE_AT_A_TIME = """
+import socket, sys, time
+with socket.socket() as listening:
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((sys.argv[1], int(sys.argv[2])))
+    listening.listen(100)
+    print("ready", flush=True)
+    while True:
+        connection, _ = listening.accept()
+        with connection:
+            if connection.recv(4096).startswith(b"GET"):
+                time.sleep(2)
+                head = "HTTP/1.1 200 OK\\r\\nconnection: close\\r\\ncontent-length: 0\\r\\nx-pod: " + sys.argv[3]
+                connection.sendall(head.encode() + b"\\r\\n\\r\\n")
+"""
 
 
 @pytest.fixture
@@ -80,3 +102,32 @@ def test_one_bad_pod_moves_at_most_its_share(tmp_path: Path, us: int, most_away:
     during = [each for each in told.samples if told.failed_at < each.due < told.healed_at]
     assert told.loss.failed == 0
     assert sum(each.pod.startswith("eu") for each in during) <= most_away * len(during)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_one_thing_at_a_time_is_only_busy(rig: Rig, tmp_path: Path) -> None:
+    """While it works two seconds on a request it answers no probe either; from a cold start nobody knows that this is usual."""
+    served: list[str | None] = []
+    with contextlib.ExitStack() as stack:
+        for pod in rig.all():
+            pod.stop()
+            words = [sys.executable, "-c", ONE_AT_A_TIME, pod.address, str(PORT), pod.name]
+            server = stack.enter_context(subprocess.Popen(words, stdout=subprocess.PIPE))
+            stack.callback(server.kill)
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+        time.sleep(3)  # until the checks have seen that they are back
+
+        def ask(until: float) -> None:
+            while time.monotonic() < until:
+                with contextlib.closing(http.client.HTTPConnection(rig.address, GATEWAY_PORT, timeout=30)) as client:
+                    client.request("GET", "/")
+                    served.append(client.getresponse().getheader("x-pod"))
+
+        clients = [threading.Thread(target=ask, args=(time.monotonic() + 14,)) for _ in range(2)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert len(served) >= 10
+        assert {(each or "nobody")[:2] for each in served} == {"us"}

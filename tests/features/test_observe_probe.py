@@ -18,7 +18,7 @@ from flota.observe.probe import Verdict, look
     (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "Sick"),
     (b"HTTP/1.0 502 Bad Gateway\r\n\r\n", "Sick"),
     (b"hello", "Answers"),
-    (b"", "Silent"),
+    (b"", "Sick"),
 ])
 async def test_verdicts(said: bytes, verdict: Verdict) -> None:
     ended = asyncio.Event()

@@ -13,7 +13,8 @@ from typing import Literal
 
 Protocol = Literal["HTTP1", "HTTP2", "TLS", "TCP"]
 Verdict = Literal["Answers", "Sick", "Silent"]
-"""Sick: it answers, but as a gateway does that has lost what is behind it (502, 503, 504)."""
+"""Sick: it answers, but as a gateway does that has lost what is behind it (502, 503, 504), or it hangs up, which a process that hangs
+cannot do."""
 
 _SICK = re.compile(rb"HTTP/1\.[01] 50[234] ")
 _HELLO = {
@@ -52,9 +53,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, proto
         return "Answers"
     writer.write(_HELLO[protocol])
     said = await reader.read(64)
-    if not said:
-        return "Silent"
-    return "Sick" if _SICK.match(said) else "Answers"
+    return "Sick" if not said or _SICK.match(said) else "Answers"
 
 
 def _context() -> ssl.SSLContext:
