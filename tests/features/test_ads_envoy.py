@@ -373,4 +373,5 @@ async def test_a_burst_is_gathered(folder: Path, make: Maker) -> None:
             await asyncio.sleep(0)
         await settle(server, *shop(make, port, one, names))
         assert await get(port, "n299.test") == (200, "one")
-        assert len([e for e in events if isinstance(e, Ack)]) < 60
+        # A push of its own for each of the 100 would be acknowledged for clusters, endpoints and routes: 300 times at least.
+        assert len([e for e in events if isinstance(e, Ack)]) < 150
