@@ -8,7 +8,7 @@ from flota.fleet.meta import ObjectMeta, Part
 from flota.fleet.pods import Deployment, Job, Pod
 from flota.fleet.values import Int32, IntOrString, IPFamily, Natural, PortNumber, Protocol
 
-__all__ = ["ConfigMap", "Deployment", "EndpointSlice", "Job", "Namespace", "Pod", "Secret", "Service"]
+__all__ = ["CERTIFICATE", "KEY", "ConfigMap", "Deployment", "EndpointSlice", "Job", "Namespace", "Pod", "Secret", "Service"]
 
 
 class NamespaceSpec(Part, frozen=True):
@@ -158,6 +158,11 @@ class EndpointSlice(Part, frozen=True, omit_defaults=False):
     def service(self) -> str:
         """Name of the Service it belongs to; empty if it says none."""
         return self.metadata.labels.get("kubernetes.io/service-name", "")
+
+
+CERTIFICATE = "tls.crt"
+KEY = "tls.key"
+"""What a Secret of the type kubernetes.io/tls holds."""
 
 
 class Secret(Part, frozen=True, omit_defaults=False):

@@ -1,9 +1,7 @@
 """Is this a certificate with its key, are these roots? Pure checks of what objects refer to (RFC 7468, core/v1 kubernetes.io/tls)."""
 
-from flota.fleet.core import ConfigMap, Secret
+from flota.fleet.core import CERTIFICATE, KEY, ConfigMap, Secret
 
-CERTIFICATE = "tls.crt"
-KEY = "tls.key"
 ROOTS = "ca.crt"
 
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from flota.fleet.core import CERTIFICATE, KEY
 from flota.fleet.core import Secret as KubernetesSecret
 from flota.fleet.gateway import Gateway, Listener
 from flota.fleet.meta import Key
 from flota.fleet.policy import ReferenceGrant
 from flota.fleet.references import GATEWAY_GROUP, SecretObjectReference
 from flota.plan import ObjectRef, Secret, ServerTLS
-from flota.routing.certificates import CERTIFICATE, KEY, fault
+from flota.routing.certificates import fault
 from flota.routing.grants import Reference, permitted
 from flota.routing.listeners import Fault, ends_tls
 
