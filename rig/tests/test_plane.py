@@ -58,6 +58,8 @@ async def test_the_controllers_work(rig: Rig):
         async for event, _ in us.watch("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", selector):
             if event == "ADDED":
                 break
+        else:
+            pytest.fail("the watch ended, and no EndpointSlice was made")
 
 
 async def test_pod_security_is_enforced(rig: Rig):
